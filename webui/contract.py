@@ -1,0 +1,63 @@
+"""What an engine is given and what it must do: the contract between the server and whatever makes pictures.
+
+Plain Python that both sides import; the engine itself (torch) implements `Engine`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from webui.events import Event
+from webui.requests import TextToImage
+
+
+class Signal(StrEnum):
+    """What a person can tell a running job."""
+
+    CANCEL = "cancel"
+    """Stop now; finished pictures stay."""
+    SKIP = "skip"
+    """Give up the current batch and go on with the next."""
+    PAUSE = "pause"
+    """Put the state aside and free the worker; the job can be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What an engine is given: a resolved request and, when it goes on after a pause or crash, its state."""
+
+    id: str
+    request: TextToImage
+    state: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineInfo:
+    """What a worker says about itself; every field is valid once the engine is ready."""
+
+    device: str
+    """"cpu" or "cuda:0"."""
+    device_name: str
+    attention: str
+    """Name of the attention kernel that the probe chose."""
+    checkpoint: str | None
+    """The checkpoint that is in memory, if any."""
+
+
+SignalSource = Callable[[], Signal | None]
+"""Called between steps: the signal that waits for this job, if any. Taking it clears SKIP; CANCEL and PAUSE stay."""
+
+
+class Engine(Protocol):
+    """The only thing that makes pictures."""
+
+    def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
+        """Yield events, the last of which is one of `FINAL`. A `UserError` may be raised instead of `Failed`."""
+        ...
+
+    def warm_up(self, checkpoint: str) -> None:
+        """Load a checkpoint ahead of the first job. Never raises for a bad checkpoint; the job will say so."""
+        ...
+
+    def info(self) -> EngineInfo: ...

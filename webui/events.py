@@ -1,0 +1,132 @@
+"""What happens to a job, as plain data: no tensors, no PIL, nothing that cannot cross a process or a network.
+
+An engine yields these; the server stores what must last and pushes all of them to whoever watches the job.
+"""
+
+import base64
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class JobState(StrEnum):
+    """Where a job is in its life; the last three never change again."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of everything an engine yields."""
+
+    kind: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; bytes become data URLs (JPEG)."""
+        values = {
+            name: f"data:image/jpeg;base64,{base64.b64encode(value).decode()}" if isinstance(value, bytes) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+        return {"kind": self.kind, **values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Event):
+    """The engine has taken the job up; loading a checkpoint may come first."""
+
+    kind = "started"
+    pictures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """One sampling step is done (or a phase without steps has begun, with step 0)."""
+
+    kind = "progress"
+    phase: str
+    """"loading", "encoding", "sampling" or "decoding"."""
+    picture: int
+    """0-based number of the picture being made, over all batches."""
+    pictures: int
+    step: int
+    """Steps done for this picture, 0 to `total`."""
+    total: int
+    preview: bytes | None = None
+    """JPEG of pred_original."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Event):
+    """Everything needed to go on from here in another process; opaque to everyone but the engine."""
+
+    kind = "checkpoint"
+    state: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image(Event):
+    """A finished picture, complete with its metadata inside the PNG."""
+
+    kind = "image"
+    picture: int
+    seed: int
+    width: int
+    height: int
+    png: bytes
+    parameters: str
+    """A1111 infotext, the same as inside the PNG."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warning(Event):
+    """Something the person should know, one sentence; part of the result's receipt."""
+
+    kind = "warning"
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(Event):
+    """The job is over; `text` says what, why and what to do."""
+
+    kind = "failed"
+    error: str
+    """Name of the error class, see `webui.errors`."""
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancelled(Event):
+    """The job was stopped by a person; finished pictures stay."""
+
+    kind = "cancelled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    """The job was put aside by a person; a `Checkpoint` came before."""
+
+    kind = "paused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done(Event):
+    """All pictures are made."""
+
+    kind = "done"
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"."""
+
+
+FINAL = (Failed, Cancelled, Paused, Done)
+"""A run of an engine ends with exactly one of these."""

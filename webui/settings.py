@@ -1,0 +1,38 @@
+"""Everything that is decided once at start: flags, folders, ports. The only reader of flags' results.
+
+User options that change while running live in `options.py`; per-request choices live in requests.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Typed, frozen at start."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    listen: bool = False
+    """Reachable from other machines; a token is then required."""
+    open_browser: bool = True
+    data_dir: Path = ROOT / ".easel"
+    """Queue, options and logs."""
+    models_dir: Path = ROOT / "models"
+    outputs_dir: Path = ROOT / "outputs"
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    workers: int = 1
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    """Opens the page from another machine; printed once in the console when `listen` is on."""
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "easel.sqlite3"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.models_dir / "checkpoints"

@@ -1,0 +1,85 @@
+"""All stages of a recipe in a row, and the result as a diffusers folder that the product can load.
+
+Resumable at any point: each stage keeps its own checkpoint and is skipped when its time is used up.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from webui.training.autoencoder import normalise_latents, over, to_rgba, train_autoencoder
+from webui.training.diffusion import NOISE_SCHEDULE, encode_pictures, train_unet
+from webui.training.emoji import Emoji, all_texts, captions, load_emoji
+from webui.training.loop import write_json
+from webui.training.recipe import Recipe
+from webui.training.text_encoder import train_text_encoder
+
+log = logging.getLogger(__name__)
+
+
+def train(recipe: Recipe, data: Path, run: Path, output: Path, threads: int = 2) -> None:
+    """Run or resume every stage; write the finished pipeline to `output`.
+
+    `data` holds the packages as downloaded, `run` the checkpoints and loss curves.
+    """
+    torch.set_num_threads(threads)
+    pictures = load_emoji(data, recipe.pictures)
+    log.info("recipe %s: %d pictures", recipe.name, len(pictures))
+    vae, quality = train_autoencoder(recipe.autoencoder, pictures, run / "autoencoder", recipe.seed)
+    log.info("autoencoder done: held-out PSNR %.2f dB", quality)
+    normalise_latents(vae, over(to_rgba(pictures), torch.ones(1)))
+    words = dict(all_texts(data))
+    for picture in pictures:
+        words.update({text: picture.label if text in picture.korean else None for text in captions(picture)})
+    text_encoder, tokenizer = train_text_encoder(
+        recipe.text_encoder, list(words.items()), data, run / "text_encoder", recipe.seed
+    )
+    unet = train_unet(recipe.diffusion, pictures, vae, text_encoder, tokenizer, run / "denoiser", recipe.seed)
+    assemble(vae, text_encoder, tokenizer, unet, pictures, output)
+    log.info("finished: %s", output)
+
+
+def assemble(
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
+    pictures: list[Emoji],
+    output: Path,
+) -> None:
+    """Save as a `StableDiffusionPipeline` folder in fp16, every file under 15 MB."""
+    fit = fit_latent_rgb(vae, pictures)
+    scheduler = DDIMScheduler(**NOISE_SCHEDULE, clip_sample=False, set_alpha_to_one=False,
+                              steps_offset=1, timestep_spacing="trailing")  # fmt: skip
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    pipeline.to(torch.float16).save_pretrained(partial, safe_serialization=True, max_shard_size="15MB")
+    for file in partial.rglob("*.safetensors"):
+        file.chmod(0o644)
+    write_json(fit, partial / "latent_rgb.json")
+    shutil.rmtree(output, ignore_errors=True)
+    partial.replace(output)
+
+
+@torch.no_grad()
+def fit_latent_rgb(vae: AutoencoderKL, pictures: list[Emoji]) -> dict[str, list[list[float]] | list[float]]:
+    """Least-squares map from a latent to the mean colour of its patch: weight (channels, 3), bias (3,), RGB in [-1, 1]."""
+    latents = encode_pictures(pictures, vae, 2, seed=1).flatten(0, 1)
+    patches = []
+    for batch in latents.split(32):
+        decoded = vae.decode(batch).sample
+        factor = decoded.shape[-1] // latents.shape[-1]
+        patches.append(torch.nn.functional.avg_pool2d(decoded, factor))
+    inputs = latents.permute(0, 2, 3, 1).flatten(0, 2)
+    targets = torch.cat(patches).permute(0, 2, 3, 1).flatten(0, 2)
+    design = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    solution = torch.linalg.lstsq(design, targets).solution
+    return {"weight": solution[:-1].tolist(), "bias": solution[-1].tolist()}

@@ -1,0 +1,103 @@
+"""What one training run is made of: a TOML file, read into strict, frozen dataclasses.
+
+A recipe says which pictures, how big the networks are and how long each stage may take. It holds no
+paths of a machine: where data lies and where checkpoints go is said on the command line.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from webui.errors import InvalidRecipe
+
+STRICT = ConfigDict(extra="forbid", frozen=True)
+Minutes = Annotated[float, Field(gt=0, le=100_000)]
+Positive = Annotated[int, Field(gt=0)]
+
+RECIPES = Path(__file__).with_name("recipes")
+
+
+@dataclass(config=STRICT, kw_only=True)
+class PictureSet:
+    """Which emoji are learnt: art styles (package sets) and emojibase subgroups."""
+
+    styles: tuple[str, ...]
+    subgroups: tuple[str, ...]
+    size: Positive = 128
+    """Side of a training picture in pixels."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class AutoencoderRecipe:
+    minutes: Minutes
+    block_out_channels: tuple[int, ...] = (16, 32, 64, 128)
+    """One entry per resolution; the downsampling factor is 2 to the power of (entries - 1)."""
+    latent_channels: Positive = 4
+    crop: Positive = 64
+    """Side of the random training crop in pixels, a multiple of the downsampling factor."""
+    batch_size: Positive = 8
+    learning_rate: float = 1e-3
+    kl_weight: float = 1e-3
+    """Weight of the KL term per latent element (Rombach et al. 2022, section 3.1: kept very small)."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class TextEncoderRecipe:
+    minutes: Minutes
+    vocabulary: Positive = 4096
+    hidden_size: Positive = 256
+    layers: Positive = 3
+    heads: Positive = 4
+    batch_size: Positive = 192
+    learning_rate: float = 1e-3
+
+
+@dataclass(config=STRICT, kw_only=True)
+class DiffusionRecipe:
+    minutes: Minutes
+    block_out_channels: tuple[int, ...] = (48, 96, 160)
+    attention_heads: tuple[int, ...] = (2, 4, 5)
+    norm_groups: Positive = 16
+    batch_size: Positive = 24
+    learning_rate: float = 8e-4
+    augmentations: Positive = 6
+    """How many shifted, scaled and mirrored latents of each picture are cached."""
+    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of samples trained without their caption, for classifier-free guidance."""
+    snr_gamma: float = 5.0
+    """Clamp of the signal-to-noise weight (Hang et al. 2023, arXiv:2303.09556)."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Recipe:
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+    seed: int = 0
+    pictures: PictureSet
+    autoencoder: AutoencoderRecipe
+    text_encoder: TextEncoderRecipe
+    diffusion: DiffusionRecipe
+
+
+def available_recipes() -> Mapping[str, Path]:
+    """The recipes that ship, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Read a shipped recipe by name, or any recipe by path.
+
+    Raises `InvalidRecipe` when there is none or a value in it is unknown or out of range.
+    """
+    path = available_recipes().get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        known = ", ".join(available_recipes()) or "none"
+        raise InvalidRecipe(f"There is no recipe '{name_or_path}'. Shipped: {known}; or give the path of a .toml file.")
+    try:
+        return TypeAdapter(Recipe).validate_python(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise InvalidRecipe(f"{path.name} is not a valid recipe: {error}") from error

@@ -1,0 +1,1 @@
+"""Workers: the processes that hold an engine, and how the server talks to them."""

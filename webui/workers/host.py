@@ -1,0 +1,44 @@
+"""The Host: an engine with a remote control, the same object behind every transport.
+
+A transport (local child process, later a Ray actor) moves jobs in and events out; what a job means is
+known to the engine alone.
+"""
+
+import threading
+from collections.abc import Iterator
+
+from webui.contract import Engine, EngineInfo, Job, Signal
+from webui.events import Event
+
+
+class Host:
+    """Runs one job at a time and passes signals to it; `signal` may be called from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._signals: dict[str, Signal] = {}
+        self._lock = threading.Lock()
+
+    def run(self, job: Job) -> Iterator[Event]:
+        try:
+            yield from self._engine.run(job, lambda: self._take(job.id))
+        finally:
+            with self._lock:
+                self._signals.pop(job.id, None)
+
+    def signal(self, job_id: str, signal: Signal) -> None:
+        with self._lock:
+            self._signals[job_id] = signal
+
+    def warm_up(self, checkpoint: str) -> None:
+        self._engine.warm_up(checkpoint)
+
+    def info(self) -> EngineInfo:
+        return self._engine.info()
+
+    def _take(self, job_id: str) -> Signal | None:
+        with self._lock:
+            signal = self._signals.get(job_id)
+            if signal is Signal.SKIP:
+                del self._signals[job_id]
+            return signal
