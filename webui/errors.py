@@ -10,6 +10,7 @@
     ├── CheckpointError            a model file or folder cannot be used            HTTP 422
     │   └── NoCheckpoint           the models folder holds none
     ├── CannotSave                 the outputs folder does not take the picture     HTTP 507
+    ├── CannotStore                the job database does not take a change          HTTP 507
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
     └── TrainingError              a training run cannot start or go on
@@ -97,11 +98,25 @@ class CannotSave(UserError):
         )
 
 
+class CannotStore(UserError):
+    """The job database does not take a change."""
+
+    status = 507
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"The queue could not be saved to {path}: {reason}. Free space or make the folder writable, then try again."
+        )
+
+
 class EngineDied(UserError):
-    """The engine process ended in the middle of a job."""
+    """The engine process ended in the middle of a job. Exit code None: the server went down together with it."""
 
     def __init__(self, exit_code: int | None) -> None:
-        why = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
+        if exit_code is None:
+            why = "the server went down with it"
+        else:
+            why = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         hint = " The system may have run out of memory: try a smaller size or batch." if exit_code == -9 else ""
         super().__init__(f"The engine process ended in the middle of the job ({why}).{hint} It has been started again.")
 

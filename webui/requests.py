@@ -116,7 +116,7 @@ def build(kind: str, values: Mapping[str, Any]) -> TextToImage:
 
 def _with_canonical_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Split an old joined sampler name ("DPM++ 2M Karras") and let whole floats stand for integers."""
-    result = {
+    result: dict[str, Any] = {
         name: int(value) if isinstance(value, float) and value.is_integer() and name != "guidance_scale" else value
         for name, value in values.items()
     }

@@ -90,7 +90,8 @@ def train_autoencoder(
         posterior = model.encode(picture).latent_dist
         decoded = model.decode(posterior.sample(generator)).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return reconstruction_loss(picture, decoded) + recipe.kl_weight * kl
+        loss: torch.Tensor = reconstruction_loss(picture, decoded) + recipe.kl_weight * kl
+        return loss
 
     for progress in trainer.run(loss_of):
         if progress.step % 500 == 0:
@@ -103,7 +104,7 @@ def train_autoencoder(
 
 
 def random_crops(rgba: torch.Tensor, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
-    """(count, 3, side, side) in [-1, 1]: jittered pictures, half on white, half on a random colour, cut at one place."""
+    """(count, 3, side, side) in [-1, 1]: jittered pictures, half on white, half on a colour, cut at one place."""
     chosen = rgba[torch.randint(len(rgba), (count,), generator=generator)]
     background = torch.rand(count, 3, 1, 1, generator=generator)
     background[: count // 2] = 1.0
@@ -120,7 +121,7 @@ def psnr(model: torch.nn.Module, pictures: torch.Tensor) -> float:
     was_training = model.training
     model.eval()
     values = []
-    for batch in pictures.split(16):
+    for batch in torch.split(pictures, 16):
         decoded = model.decode(model.encode(batch).latent_dist.mean).sample.clamp(-1, 1)
         error = ((decoded - batch) / 2).pow(2).mean((1, 2, 3))
         values.append(-10 * torch.log10(error + 1e-9))
@@ -135,7 +136,7 @@ def normalise_latents(model: AutoencoderKL, pictures: torch.Tensor) -> None:
     Afterwards encoded pictures have zero mean and unit deviation in every channel, decoding undoes
     exactly that, and the product encode-decode is unchanged.
     """
-    latents = torch.cat([model.encode(batch).latent_dist.mean for batch in pictures.split(32)])
+    latents = torch.cat([model.encode(batch).latent_dist.mean for batch in torch.split(pictures, 32)])
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)
     encode, decode = model.quant_conv, model.post_quant_conv

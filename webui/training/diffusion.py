@@ -28,7 +28,9 @@ NOISE_SCHEDULE = {
 }
 
 
-def build_unet(recipe: DiffusionRecipe, sample_size: int, cross_attention_dim: int, channels: int) -> UNet2DConditionModel:
+def build_unet(
+    recipe: DiffusionRecipe, sample_size: int, cross_attention_dim: int, channels: int
+) -> UNet2DConditionModel:
     attending = len(recipe.block_out_channels) - 1
     return UNet2DConditionModel(
         sample_size=sample_size,
@@ -60,11 +62,11 @@ def encode_texts(texts: Sequence[str], encoder: CLIPTextModel, tokenizer: CLIPTo
 def encode_pictures(pictures: Sequence[Emoji], vae: AutoencoderKL, count: int, seed: int) -> torch.Tensor:
     """(count, n, channels, h, w): the plain pictures on white, then mirrored, shifted and scaled ones."""
     generator = torch.Generator().manual_seed(seed)
-    rgba = to_rgba(pictures)
+    rgba, white = to_rgba(pictures), torch.ones(1)
     versions = [rgba, *(jitter(rgba, generator, scale=0.08, shift=0.08) for _ in range(count - 1))]
     return torch.stack(
         [
-            torch.cat([vae.encode(batch).latent_dist.mean for batch in over(version, torch.ones(1)).split(32)])
+            torch.cat([vae.encode(batch).latent_dist.mean for batch in torch.split(over(version, white), 32)])
             for version in versions
         ]
     )
@@ -107,7 +109,8 @@ def train_unet(
         timestep = torch.randint(1000, (recipe.batch_size,), generator=generator)
         target = scheduler.get_velocity(clean, noise, timestep)
         predicted = model(scheduler.add_noise(clean, noise, timestep), timestep, conditioning).sample
-        return ((predicted - target).pow(2).mean((1, 2, 3)) * weight[timestep]).mean()
+        loss: torch.Tensor = ((predicted - target).pow(2).mean((1, 2, 3)) * weight[timestep]).mean()
+        return loss
 
     for progress in trainer.run(loss_of):
         if progress.step % 200 == 0:

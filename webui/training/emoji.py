@@ -8,7 +8,7 @@ Emoji (Apache-2.0), Twemoji (CC-BY-4.0), captions from emojibase (MIT, Unicode).
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def load_emoji(folder: Path, chosen: PictureSet) -> list[Emoji]:
     ]
 
 
-def _emojibase_entries(folder: Path, subgroups: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _emojibase_entries(folder: Path, subgroups: Collection[str]) -> Iterator[dict[str, Any]]:
     files = _read_tar(folder / EMOJIBASE)
     english, korean = (json.loads(files(f"package/{language}/data.json")) for language in ("en", "ko"))
     messages = json.loads(files("package/en/messages.json"))
@@ -79,7 +79,7 @@ def _emojibase_entries(folder: Path, subgroups: Iterable[str]) -> Iterator[dict[
         raise MissingTrainingData(f"Unknown emoji subgroups: {', '.join(sorted(unknown))}.")
     korean_labels = {entry["hexcode"]: entry["label"] for entry in korean}
     for entry in english:
-        subgroup = subgroup_keys.get(entry.get("subgroup"))
+        subgroup = subgroup_keys.get(entry.get("subgroup"), "")
         if subgroup not in subgroups or group_keys.get(entry.get("group")) in UNDRAWN_GROUPS:
             continue
         translation = korean_labels.get(entry["hexcode"])

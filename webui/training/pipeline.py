@@ -5,6 +5,8 @@ Resumable at any point: each stage keeps its own checkpoint and is skipped when 
 
 import logging
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +17,7 @@ from webui.training.autoencoder import normalise_latents, over, to_rgba, train_a
 from webui.training.diffusion import NOISE_SCHEDULE, encode_pictures, train_unet
 from webui.training.emoji import Emoji, all_texts, captions, load_emoji
 from webui.training.loop import write_json
-from webui.training.recipe import Recipe
+from webui.training.recipe import RECIPES, Card, Recipe
 from webui.training.text_encoder import train_text_encoder
 
 log = logging.getLogger(__name__)
@@ -39,42 +41,63 @@ def train(recipe: Recipe, data: Path, run: Path, output: Path, threads: int = 2)
         recipe.text_encoder, list(words.items()), data, run / "text_encoder", recipe.seed
     )
     unet = train_unet(recipe.diffusion, pictures, vae, text_encoder, tokenizer, run / "denoiser", recipe.seed)
-    assemble(vae, text_encoder, tokenizer, unet, pictures, output)
+    assemble(
+        Parts(vae, text_encoder, tokenizer, run / "text_encoder" / "tokenizer", unet), recipe.card, pictures, output
+    )
     log.info("finished: %s", output)
 
 
-def assemble(
-    vae: AutoencoderKL,
-    text_encoder: CLIPTextModel,
-    tokenizer: CLIPTokenizer,
-    unet: UNet2DConditionModel,
-    pictures: list[Emoji],
-    output: Path,
-) -> None:
-    """Save as a `StableDiffusionPipeline` folder in fp16, every file under 15 MB."""
-    fit = fit_latent_rgb(vae, pictures)
-    scheduler = DDIMScheduler(**NOISE_SCHEDULE, clip_sample=False, set_alpha_to_one=False,
-                              steps_offset=1, timestep_spacing="trailing")  # fmt: skip
+@dataclass(frozen=True)
+class Parts:
+    """The trained networks of a text-to-image model."""
+
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    tokenizer_files: Path
+    """Folder with vocab.json and merges.txt."""
+    unet: UNet2DConditionModel
+
+
+def assemble(parts: Parts, card: Card, pictures: Sequence[Emoji], output: Path) -> None:
+    """Save as a `StableDiffusionPipeline` folder in fp16, every file under 15 MB, replacing what was there."""
+    scheduler = DDIMScheduler(
+        **NOISE_SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="trailing"
+    )
     pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=parts.vae,
+        text_encoder=parts.text_encoder,
+        tokenizer=parts.tokenizer,
+        unet=parts.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    fit = fit_latent_rgb(parts.vae, pictures)
     partial = output.with_name(output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(partial, safe_serialization=True, max_shard_size="15MB")
+    for name in ("vocab.json", "merges.txt"):  # save_pretrained writes tokenizer.json alone; other tools read these
+        shutil.copyfile(parts.tokenizer_files / name, partial / "tokenizer" / name)
     for file in partial.rglob("*.safetensors"):
-        file.chmod(0o644)
+        file.chmod(0o644)  # safetensors are saved readable by their owner only
     write_json(fit, partial / "latent_rgb.json")
+    write_json({"title": card.title, "defaults": card.defaults}, partial / "easel.json")
+    shutil.copyfile(RECIPES / "LICENSES.md", partial / "LICENSES.md")
     shutil.rmtree(output, ignore_errors=True)
     partial.replace(output)
 
 
 @torch.no_grad()
-def fit_latent_rgb(vae: AutoencoderKL, pictures: list[Emoji]) -> dict[str, list[list[float]] | list[float]]:
-    """Least-squares map from a latent to the mean colour of its patch: weight (channels, 3), bias (3,), RGB in [-1, 1]."""
+def fit_latent_rgb(vae: AutoencoderKL, pictures: Sequence[Emoji]) -> dict[str, list[list[float]] | list[float]]:
+    """Least-squares map from a latent to the mean colour of its patch, RGB in [-1, 1].
+
+    weight (channels, 3), bias (3,).
+    """
     latents = encode_pictures(pictures, vae, 2, seed=1).flatten(0, 1)
     patches = []
-    for batch in latents.split(32):
+    for batch in torch.split(latents, 32):
         decoded = vae.decode(batch).sample
         factor = decoded.shape[-1] // latents.shape[-1]
         patches.append(torch.nn.functional.avg_pool2d(decoded, factor))

@@ -74,8 +74,18 @@ class DiffusionRecipe:
 
 
 @dataclass(config=STRICT, kw_only=True)
+class Card:
+    """What the finished folder says about itself in easel.json."""
+
+    title: str
+    defaults: dict[str, int | float | str] = Field(default_factory=dict)
+    """Values of a request that suit this model, e.g. guidance_scale."""
+
+
+@dataclass(config=STRICT, kw_only=True)
 class Recipe:
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+    card: Card
     seed: int = 0
     pictures: PictureSet
     autoencoder: AutoencoderRecipe

@@ -129,7 +129,14 @@ def train_text_encoder(
     student = Student(build_text_encoder(recipe, tokenizer))
     trainer = Trainer(Stage(folder, recipe.minutes, recipe.learning_rate, seed, warmup_steps=200), student)
     if not trainer.finished:
-        _distil(trainer, student, tokenizer, texts, teacher_vectors([original or text for text, original in pairs], data), recipe)
+        _distil(
+            trainer,
+            student,
+            tokenizer,
+            texts,
+            teacher_vectors([original or text for text, original in pairs], data),
+            recipe,
+        )
     best = trainer.ema.model
     assert isinstance(best, Student)
     return best.encoder, tokenizer

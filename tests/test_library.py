@@ -1,0 +1,112 @@
+"""The library: what is listed, what is found wrong from headers alone, which checkpoint is the default."""
+
+import json
+import struct
+import time
+
+import pytest
+
+from webui.errors import CheckpointError, NoCheckpoint, UnknownName
+from webui.library import Library
+
+
+def write_safetensors(path, size=64):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+
+
+def write_checkpoint(folder, **card):
+    files = {
+        "model_index.json": {"_class_name": "StableDiffusionPipeline"},
+        "unet/config.json": {"sample_size": 16, "cross_attention_dim": 256},
+        "vae/config.json": {"block_out_channels": [1, 2, 3, 4]},
+        "scheduler/scheduler_config.json": {"prediction_type": "v_prediction"},
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    for part in ("unet", "vae", "text_encoder"):
+        (folder / part).mkdir(exist_ok=True)
+        write_safetensors(folder / part / "model.safetensors")
+    if card:
+        (folder / "easel.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_a_good_folder_is_described_from_its_headers(tmp_path):
+    write_checkpoint(tmp_path / "one", title="One", defaults={"guidance_scale": 4.0})
+    passport = Library(tmp_path).find("one")
+    assert (passport.title, passport.native_size, passport.prediction_type) == ("One", 128, "v_prediction")
+    assert passport.defaults == {"width": 128, "height": 128, "guidance_scale": 4.0}
+    assert len(passport.hash) == 10
+
+
+def break_unet(content):
+    return lambda folder: (folder / "unet/model.safetensors").write_bytes(content)
+
+
+def truncate(folder):
+    path = folder / "vae/model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (break_unet(b"<!DOCTYPE html><html>"), "HTML page"),
+        (break_unet(b"version https://git-lfs.github.com/spec/v1\n"), "Git-LFS pointer"),
+        (break_unet(b""), "damaged"),
+        (break_unet(b"\xff" * 100), "damaged"),
+        (break_unet(struct.pack("<Q", 2) + b"{}"), "cut off"),
+        (truncate, "cut off"),
+        (lambda folder: (folder / "unet/config.json").unlink(), "unet/config.json is missing"),
+        (lambda folder: (folder / "vae/config.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "unet/config.json").write_text("{}"), "a value is missing"),
+        (lambda folder: (folder / "text_encoder/model.safetensors").unlink(), "holds no"),
+        (lambda folder: (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}'), "FluxPipeline"),
+        (lambda folder: (folder / "model_index.json").write_text("[" * 100_000), "not valid JSON"),
+    ],
+)
+def test_a_broken_folder_is_listed_with_its_problem_and_refused_in_a_sentence(tmp_path, damage, words):
+    damage(write_checkpoint(tmp_path / "broken"))
+    library = Library(tmp_path)
+    assert words in (library.passports()["broken"].problem or "")
+    with pytest.raises(CheckpointError, match="cannot be used"):
+        library.find("broken")
+
+
+def test_the_default_is_the_preferred_one_else_the_first_that_works(tmp_path):
+    truncate(write_checkpoint(tmp_path / "a"))
+    write_checkpoint(tmp_path / "b")
+    write_checkpoint(tmp_path / "c")
+    library = Library(tmp_path)
+    assert library.find("").name == "b"
+    assert library.find("", preferred="c").name == "c"
+    assert library.find("", preferred="a").name == "b"
+
+
+def test_an_empty_folder_and_an_unknown_name_say_what_to_do(tmp_path):
+    with pytest.raises(NoCheckpoint, match="Put a diffusers folder there"):
+        Library(tmp_path / "absent").find("")
+    write_checkpoint(tmp_path / "one")
+    with pytest.raises(UnknownName, match="Known: one"):
+        Library(tmp_path).find("../one")
+
+
+def test_a_new_folder_appears_after_refresh(tmp_path):
+    library = Library(tmp_path)
+    write_checkpoint(tmp_path / "new")
+    library.refresh()
+    assert list(library.passports()) == ["new"]
+
+
+def test_listing_reads_headers_only(tmp_path):
+    folder = write_checkpoint(tmp_path / "large")
+    with (folder / "unet/model.safetensors").open("wb") as file:
+        size = 8 * 2**30
+        header = json.dumps({"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)  # sparse: takes no disk, would take seconds to read
+    began = time.perf_counter()
+    assert Library(tmp_path).passports()["large"].problem is None
+    assert time.perf_counter() - began < 1

@@ -1,0 +1,77 @@
+"""What there is to choose from and how the server does: status, checkpoints, parameters of a request."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from webui.app import App
+from webui.errors import CheckpointError, UnknownName
+from webui.library import Passport
+from webui.params import Parameter, parameters
+from webui.registry import PREVIEWS, SAMPLERS, SCHEDULES
+from webui.requests import REQUESTS
+
+CHOICES = {"sampler": SAMPLERS, "schedule": SCHEDULES, "preview": PREVIEWS}
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter(tags=["catalogue"])
+
+    @router.get("/status")
+    def status() -> dict[str, Any]:
+        """The engine's state and the queue's length."""
+        return app.status()
+
+    @router.get("/checkpoints")
+    def checkpoints() -> dict[str, Any]:
+        """Every checkpoint found, usable or not, and the one a request takes when it names none."""
+        return listed(app)
+
+    @router.post("/checkpoints/refresh")
+    def refresh() -> dict[str, Any]:
+        """Look at the models folder again."""
+        app.library.refresh()
+        return listed(app)
+
+    @router.get("/parameters/{kind}")
+    def parameters_of(kind: str) -> dict[str, Any]:
+        """Every field of a kind of request: default, range, step, label, help, choices."""
+        if kind not in REQUESTS:
+            raise UnknownName("kind of job", kind, REQUESTS)
+        return {"kind": kind, "parameters": [_parameter_json(p) for p in parameters(REQUESTS[kind]).values()]}
+
+    return router
+
+
+def listed(app: App) -> dict[str, Any]:
+    try:
+        default: str | None = app.library.default(app.options.current.default_checkpoint).name
+    except CheckpointError:
+        default = None
+    return {"checkpoints": [_passport_json(p) for p in app.library.passports().values()], "default": default}
+
+
+def _passport_json(passport: Passport) -> dict[str, Any]:
+    return {
+        "name": passport.name,
+        "title": passport.title,
+        "family": passport.family,
+        "native_size": passport.native_size,
+        "defaults": dict(passport.defaults),
+        "problem": passport.problem,
+    }
+
+
+def _parameter_json(parameter: Parameter) -> dict[str, Any]:
+    param = parameter.param
+    return {
+        "name": parameter.name,
+        "type": parameter.type.__name__,
+        "default": parameter.default,
+        "minimum": param.minimum,
+        "maximum": param.maximum,
+        "step": param.step,
+        "label": param.label,
+        "help": param.help,
+        "choices": list(CHOICES.get(param.choices, ())) or None,
+    }

@@ -1,0 +1,67 @@
+"""/jobs: submit, look at, stop, skip, pause and resume."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from webui.app import App
+from webui.contract import Signal
+from webui.events import JobState
+
+
+class Submission(BaseModel):
+    """A job to be done. `values` are the request's fields by name; absent ones take the checkpoint's defaults."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = "txt2img"
+    values: dict[str, Any] = Field(default_factory=dict)
+    key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The same key again gives the same job: safe to send twice."""
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+    @router.post("", status_code=201)
+    def submit(submission: Submission) -> dict[str, Any]:
+        """Accept a job. When this answers, the job is on disk and survives any crash."""
+        return app.job(app.submit(submission.kind, submission.values, key=submission.key).id)
+
+    @router.get("")
+    def newest(
+        state: Annotated[list[JobState] | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+    ) -> dict[str, Any]:
+        """The newest jobs first, of all states or the named ones."""
+        return {"jobs": app.jobs(states=state, limit=limit)}
+
+    @router.get("/{job_id}")
+    def one(job_id: str) -> dict[str, Any]:
+        return app.job(job_id)
+
+    @router.post("/{job_id}/cancel")
+    def cancel(job_id: str) -> dict[str, Any]:
+        """Stop the job; finished pictures stay."""
+        app.signal(job_id, Signal.CANCEL)
+        return app.job(job_id)
+
+    @router.post("/{job_id}/skip")
+    def skip(job_id: str) -> dict[str, Any]:
+        """Give up the current batch and go on with the next."""
+        app.signal(job_id, Signal.SKIP)
+        return app.job(job_id)
+
+    @router.post("/{job_id}/pause")
+    def pause(job_id: str) -> dict[str, Any]:
+        """Put the job aside with its state and free the worker."""
+        app.signal(job_id, Signal.PAUSE)
+        return app.job(job_id)
+
+    @router.post("/{job_id}/resume")
+    def resume(job_id: str) -> dict[str, Any]:
+        """Go on with a paused job, before everything that waits."""
+        app.resume(job_id)
+        return app.job(job_id)
+
+    return router
