@@ -51,19 +51,22 @@ class App:
     def __init__(self, settings: Settings, engine_factory: EngineFactory) -> None:
         self.settings = settings
         self._lock = FolderLock(settings.data_dir)
-        self.options = OptionsFile(settings.data_dir / "options.json")
-        self.library = Library(settings.checkpoints_dir)
-        self.store = JobStore(settings.database)
+        try:
+            self.options = OptionsFile(settings.data_dir / "options.json")
+            self.library = Library(settings.checkpoints_dir)
+            self.store = JobStore(settings.database)
+        except BaseException:
+            self._lock.close()
+            raise
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved")
         self.hub = Hub(self._snapshot)
-        log_file = settings.data_dir / "logs" / "easel.log"
-        workers = [
-            LocalWorker(f"engine {number}" if settings.workers > 1 else "engine", engine_factory, log_file=log_file)
-            for number in range(1, settings.workers + 1)
-        ]
         self.scheduler = Scheduler(
-            self.store, self.outputs, self.hub, workers, announce_status=self._announce_status
-        )  # fmt: skip
+            self.store,
+            self.outputs,
+            self.hub,
+            _workers(settings, engine_factory),
+            announce_status=self._announce_status,
+        )
 
     def start(self) -> None:
         """Go on where the last server stopped and start the engines; returns before they are ready."""
@@ -147,9 +150,7 @@ class App:
     def _as_json(self, records: Sequence[JobRecord]) -> list[dict[str, Any]]:
         pictures = self.store.pictures_of([record.id for record in records])
         return [
-            job_json(
-                record, pictures[record.id], ahead=self.store.jobs_ahead(record), live=self.scheduler.live(record.id)
-            )
+            job_json(record, pictures[record.id], ahead=self.store.jobs_ahead(record), live=self.scheduler.live(record))
             for record in records
         ]
 
@@ -163,6 +164,12 @@ class App:
 
 
 _FINAL = tuple(state for state in JobState if state.is_final)
+
+
+def _workers(settings: Settings, engine_factory: EngineFactory) -> list[LocalWorker]:
+    log_file = settings.data_dir / "logs" / "easel.log"
+    names = ["engine"] if settings.workers == 1 else [f"engine {number + 1}" for number in range(settings.workers)]
+    return [LocalWorker(name, engine_factory, log_file=log_file) for name in names]
 
 
 def _engine_json(status: WorkerStatus) -> dict[str, Any]:

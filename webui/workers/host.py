@@ -26,6 +26,11 @@ class Host:
             with self._lock:
                 self._signals.pop(job.id, None)
 
+    def expect(self, job_id: str) -> None:
+        """Forget what an earlier run of this job was told too late; call it before `run`, in order with `signal`."""
+        with self._lock:
+            self._signals.pop(job_id, None)
+
     def signal(self, job_id: str, signal: Signal) -> None:
         with self._lock:
             self._signals[job_id] = signal

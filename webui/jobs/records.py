@@ -1,0 +1,63 @@
+"""The rows of the job store as plain frozen values. Knows no SQL and no HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from webui.events import JobState
+from webui.requests import TextToImage, build
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """One job as the store knows it. Times are seconds since 1970."""
+
+    id: str
+    number: int
+    """Order of submission, 1 for the first job of this store."""
+    kind: str
+    values: Mapping[str, Any]
+    """The resolved request as named values."""
+    state: JobState
+    position: int
+    """Order in the queue: smaller runs first. Not a count; see `JobStore.jobs_ahead`."""
+    created: float
+    started: float | None
+    finished: float | None
+    attempts: int
+    """How often an engine has taken the job up."""
+    crashes: int
+    """How often the engine or the server died while the job ran."""
+    error: str | None
+    """Name of the error class of a failed job."""
+    text: str | None
+    """What is said about a failed job: what, why, what to do."""
+    warnings: tuple[str, ...]
+    timings: Mapping[str, float] | None
+
+    @property
+    def request(self) -> TextToImage:
+        """The resolved request. Raises `InvalidRequest` when this version does not know a value any more."""
+        return build(self.kind, self.values)
+
+    @property
+    def checkpoint(self) -> str:
+        return str(self.values.get("checkpoint", ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRecord:
+    """One finished picture of a job."""
+
+    id: str
+    job_id: str
+    number: int
+    """0-based, over all batches of the job."""
+    path: str
+    """Relative to the outputs folder, with forward slashes."""
+    seed: int
+    width: int
+    height: int
+    parameters: str
+    """A1111 infotext."""
+    created: float

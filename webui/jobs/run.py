@@ -1,0 +1,218 @@
+"""One job on one worker, from its first event to its state in the store.
+
+Which job runs where and when is the business of `scheduler.py`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from webui.contract import Job, Signal
+from webui.errors import CannotSave, CannotStore, EngineDied, UserError
+from webui.events import (
+    Checkpoint,
+    Done,
+    Event,
+    Failed,
+    Image,
+    JobState,
+    Paused,
+    Progress,
+    Started,
+    Warning,
+)
+from webui.jobs.hub import Hub
+from webui.jobs.outputs import Outputs
+from webui.jobs.progress import ProgressMeter
+from webui.jobs.records import JobRecord, PictureRecord
+from webui.jobs.store import JobStore
+from webui.jobs.view import picture_json
+from webui.workers.worker import Worker
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_STATES = 1.0
+"""The engine's state is stored at most this often: each write waits for the disk."""
+SECONDS_BETWEEN_ATTEMPTS = 1.0
+"""When the database does not take a change."""
+
+Result = TypeVar("Result")
+
+
+class Run:
+    """Takes a claimed job through its worker. Made by the scheduler, used by the one thread of that worker."""
+
+    def __init__(
+        self, record: JobRecord, worker: Worker, store: JobStore, outputs: Outputs, hub: Hub, closing: threading.Event
+    ) -> None:
+        self.record = record
+        self.worker = worker
+        self.told: Signal | None = None
+        """The last CANCEL or PAUSE; it also decides when the engine dies before answering."""
+        info = worker.status().info
+        on_gpu = info is not None and info.device != "cpu"
+        self.meter = ProgressMeter(int(record.values.get("batch_size", 1)) if on_gpu else 1)
+        self._store, self._outputs, self._hub, self._closing = store, outputs, hub, closing
+        self._engine_state: bytes | None = None
+        self._state_stored = 0.0
+        self._saved = {picture.number for picture in store.pictures_of([record.id])[record.id]}
+        self._refusal: str | None = None
+        """Why a picture could not be saved; the rest of the job is then given up."""
+
+    def hand_over(self) -> Iterator[Event]:
+        """Give the job to the worker and return its events for `follow`, which also handles what goes wrong here."""
+        self._engine_state = self._store.engine_state(self.record.id)
+        try:
+            return self.worker.run(Job(id=self.record.id, request=self.record.request, state=self._engine_state))
+        except UserError as error:  # the engine is dead, or this version does not know the request any more
+            return _raising(error)
+
+    def tell(self, signal: Signal) -> None:
+        if signal is not Signal.SKIP and self.told is not Signal.CANCEL:
+            self.told = signal
+        self.worker.signal(self.record.id, signal)
+
+    def follow(self, events: Iterator[Event]) -> None:
+        """Take in everything the engine says; the job is in its next state afterwards."""
+        try:
+            for event in events:
+                self._take(event)
+        except EngineDied as error:
+            self._engine_died(error)
+        except UserError as error:
+            self.fail(error.kind, str(error))
+
+    def fail(self, error: str, text: str) -> None:
+        log.info("job %s failed: %s", self.record.id, error)
+        self._finish(JobState.FAILED, "failed", error=error, text=text)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Progress():
+                live = self.meter.follow(event)
+                self._publish("progress", **live.progress, preview=event.to_json()["preview"])
+            case Checkpoint(state=state):
+                self._keep_state(state)
+            case Image():
+                self._save(event)
+            case Warning(text=text):
+                self._insist(lambda: self._store.warn(self.record.id, text))
+                self._publish("warning", text=text)
+            case Started(pictures=pictures):
+                self._publish("started", pictures=pictures)
+            case _:
+                self._end(event)
+
+    def _end(self, event: Event) -> None:
+        """React to one of `FINAL`."""
+        if self._refusal is not None:
+            self.fail("CannotSave", self._refusal)
+            return
+        match event:
+            case Done(timings=timings):
+                self._finish(JobState.DONE, "done", timings=timings)
+            case Failed(error=error, text=text):
+                self.fail(error, text)
+            case Paused() if self.told is None and self._closing.is_set():
+                self._give_back()
+            case Paused() if self.told is not Signal.CANCEL:
+                self._pause()
+            case _:
+                self._finish(JobState.CANCELLED, "cancelled")
+
+    def _engine_died(self, error: EngineDied) -> None:
+        if self._refusal is not None:
+            self.fail("CannotSave", self._refusal)
+        elif self.told is Signal.CANCEL:
+            self._finish(JobState.CANCELLED, "cancelled")
+        elif self.told is Signal.PAUSE:
+            self._pause()
+        elif self._closing.is_set():
+            self._give_back()
+        else:
+            record = self._insist(lambda: self._store.crashed(self.record.id, error, self._engine_state))
+            log.warning("job %s: %s It is now %s.", record.id, error, record.state)
+            if record.state is JobState.FAILED:
+                self._publish("failed", state=record.state, error=record.error, text=record.text)
+            else:
+                self._publish("queued", state=record.state, position=self._store.jobs_ahead(record))
+
+    def _pause(self) -> None:
+        self._insist(lambda: self._store.pause(self.record.id, self._engine_state, when=JobState.RUNNING))
+        self._publish("paused", state=JobState.PAUSED)
+        log.info("job %s paused", self.record.id)
+
+    def _give_back(self) -> None:
+        """The server is closing: the next start goes on from here."""
+        self._store.requeue(self.record.id, self._engine_state)
+        log.info("job %s will go on at the next start", self.record.id)
+
+    def _finish(
+        self,
+        state: JobState,
+        kind: str,
+        *,
+        error: str | None = None,
+        text: str | None = None,
+        timings: dict[str, float] | None = None,
+    ) -> None:
+        record = self._insist(
+            lambda: self._store.finish(self.record.id, state, error=error, text=text, timings=timings)
+        )
+        if record is None:  # something else ended it first, and the store is right
+            return
+        fields = {"error": error, "text": text} if error else {"timings": timings} if timings is not None else {}
+        self._publish(kind, state=state, **fields)
+        seconds = (record.finished or 0) - (record.started or 0)
+        log.info("job %s %s: %d pictures in %.1f s", record.id, state, len(self._saved), seconds)
+
+    def _keep_state(self, state: bytes) -> None:
+        self._engine_state = state
+        if time.monotonic() - self._state_stored < SECONDS_BETWEEN_STATES:
+            return
+        try:
+            self._store.keep_engine_state(self.record.id, state)
+        except CannotStore as error:  # the job does not need it unless the server dies
+            log.warning("%s", error)
+        self._state_stored = time.monotonic()
+
+    def _save(self, image: Image) -> None:
+        if image.picture in self._saved or self._refusal is not None:  # made again after a crash
+            return
+        try:
+            picture = self._insist(
+                lambda: self._outputs.save(image.png, image.seed, lambda path: self._add(image, path))
+            )
+        except CannotSave as error:
+            path, place = self._outputs.keep_unsaved(image.png, image.seed)
+            picture = self._insist(lambda: self._add(image, path))
+            self._refusal = f"{error} {place}"
+            log.error("job %s: %s", self.record.id, self._refusal)
+            self.worker.signal(self.record.id, Signal.CANCEL)
+        self._saved.add(image.picture)
+        self._publish("image", image=picture_json(picture))
+
+    def _add(self, image: Image, path: str) -> PictureRecord:
+        return self._store.add_picture(self.record.id, image, path)
+
+    def _insist(self, change: Callable[[], Result]) -> Result:
+        """Make a change of the store that must not be lost: while the disk is full, wait for space."""
+        while True:
+            try:
+                return change()
+            except CannotStore as error:
+                if self._closing.is_set():
+                    raise
+                log.error("%s", error)
+                self._publish("warning", text=str(error))
+                self._closing.wait(SECONDS_BETWEEN_ATTEMPTS)
+
+    def _publish(self, kind: str, *, state: JobState = JobState.RUNNING, **fields: object) -> None:
+        self._hub.publish(self.record.id, kind, state=state.value, **fields)
+
+
+def _raising(error: UserError) -> Iterator[Event]:
+    raise error
+    yield  # type: ignore[unreachable]  # makes this a generator, which raises when it is iterated

@@ -1,0 +1,284 @@
+"""The job store: every accepted job, its state and its pictures, in SQLite. What it holds is the truth.
+
+A job's life is written here and nowhere else; a final state never changes again. Opening and upgrading the file is
+the business of `schema.py`; pictures' files are the business of `outputs.py`. Safe to use from any thread.
+"""
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from webui.errors import CannotStore, EngineDied, NotFound
+from webui.events import Image, JobState
+from webui.jobs.records import JobRecord, PictureRecord
+from webui.jobs.schema import open_database
+
+MAX_CRASHES = 2
+"""A job that brought the engine or the server down this often is not tried again."""
+
+ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
+
+
+class JobStore:
+    """One connection behind one lock: SQLite has one writer anyway, and reads take microseconds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_database(path)
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    # Jobs come in.
+
+    def submit(self, kind: str, values: Mapping[str, Any], key: str | None = None) -> tuple[JobRecord, bool]:
+        """Append a job to the queue; on disk when this returns. With a known `key`: that job and False."""
+        with self._write() as sql:
+            if key is not None:
+                row = sql.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    return _job(row), False
+            row = sql.execute(
+                "INSERT INTO jobs (id, kind, request, state, position, created, key) "
+                "VALUES (?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM jobs), ?, ?) RETURNING *",
+                (new_id(), kind, json.dumps(dict(values)), JobState.QUEUED, time.time(), key),
+            ).fetchone()
+            return _job(row), True
+
+    def recover(self) -> list[JobRecord]:
+        """Put jobs that a dead server left running back in the queue, and return them.
+
+        They keep their place and their engine state. One that went down for the second time has failed.
+        """
+        with self._write() as sql:
+            rows = sql.execute("SELECT id FROM jobs WHERE state = ?", (JobState.RUNNING,)).fetchall()
+            return [self.crashed(row["id"], EngineDied(None)) for row in rows]
+
+    # Jobs are looked at.
+
+    def job(self, job_id: str) -> JobRecord:
+        """Raises `NotFound`."""
+        row = self._one("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        if row is None:
+            raise NotFound(f"There is no job '{job_id[:80]}'.")
+        return _job(row)
+
+    def jobs(self, states: Collection[JobState] = (), limit: int = 100) -> list[JobRecord]:
+        """Newest first; of every state when none is named."""
+        wanted = tuple(states) or tuple(JobState)
+        marks = ", ".join("?" * len(wanted))
+        rows = self._all(
+            f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY number DESC LIMIT ?", (*wanted, max(0, limit))
+        )
+        return [_job(row) for row in rows]
+
+    def queue(self, limit: int) -> list[JobRecord]:
+        """The next jobs to run, first first."""
+        rows = self._all(
+            "SELECT * FROM jobs WHERE state = ? ORDER BY position, number LIMIT ?", (JobState.QUEUED, limit)
+        )
+        return [_job(row) for row in rows]
+
+    def jobs_ahead(self, record: JobRecord) -> int:
+        """How many queued jobs come before this one; 0 for a job that is not queued."""
+        if record.state is not JobState.QUEUED:
+            return 0
+        row = self._one(
+            "SELECT count(*) FROM jobs WHERE state = ? AND (position, number) < (?, ?)",
+            (JobState.QUEUED, record.position, record.number),
+        )
+        return int(row[0]) if row else 0
+
+    def count(self, state: JobState) -> int:
+        row = self._one("SELECT count(*) FROM jobs WHERE state = ?", (state,))
+        return int(row[0]) if row else 0
+
+    def engine_state(self, job_id: str) -> bytes | None:
+        """The last state the engine gave for this job, to go on from."""
+        row = self._one("SELECT state FROM states WHERE job_id = ?", (job_id,))
+        return bytes(row["state"]) if row else None
+
+    # Jobs change state. Each returns the row as it is now, or None when the job was not in a state that allows it.
+
+    def claim(self, job_id: str) -> JobRecord | None:
+        """queued -> running."""
+        return self._change(
+            job_id,
+            (JobState.QUEUED,),
+            "state = 'running', attempts = attempts + 1, started = coalesce(started, ?)",
+            (time.time(),),
+        )
+
+    def requeue(self, job_id: str, engine_state: bytes | None = None) -> JobRecord | None:
+        """running -> queued at its old place, through no fault of its own."""
+        with self._write():
+            self._keep_state(job_id, engine_state)
+            return self._change(job_id, (JobState.RUNNING,), "state = 'queued'")
+
+    def crashed(self, job_id: str, error: EngineDied, engine_state: bytes | None = None) -> JobRecord:
+        """running -> queued after the first crash, failed after the second."""
+        with self._write():
+            record = self.job(job_id)
+            if record.crashes + 1 >= MAX_CRASHES:
+                failed = self._change(job_id, (JobState.RUNNING,), "crashes = crashes + 1")
+                return self.finish(job_id, JobState.FAILED, error=error.kind, text=str(error)) or failed or record
+            self._keep_state(job_id, engine_state)
+            queued = self._change(job_id, (JobState.RUNNING,), "state = 'queued', crashes = crashes + 1")
+            return queued or record
+
+    def pause(self, job_id: str, engine_state: bytes | None = None, *, when: JobState) -> JobRecord | None:
+        """`when` -> paused."""
+        with self._write():
+            self._keep_state(job_id, engine_state)
+            return self._change(job_id, (when,), "state = 'paused'")
+
+    def resume(self, job_id: str) -> JobRecord | None:
+        """paused -> queued, before all others."""
+        return self._change(
+            job_id,
+            (JobState.PAUSED,),
+            "state = 'queued', position = (SELECT coalesce(min(position), 0) - 1 FROM jobs WHERE state = 'queued')",
+        )
+
+    def finish(
+        self,
+        job_id: str,
+        state: JobState,
+        *,
+        when: Sequence[JobState] = (JobState.RUNNING,),
+        error: str | None = None,
+        text: str | None = None,
+        timings: Mapping[str, float] | None = None,
+    ) -> JobRecord | None:
+        """`when` -> a final state; the engine's state is dropped."""
+        assert state.is_final
+        with self._write() as sql:
+            record = self._change(
+                job_id,
+                when,
+                "state = ?, finished = ?, error = ?, text = ?, timings = ?",
+                (state, time.time(), error, text, None if timings is None else json.dumps(dict(timings))),
+            )
+            if record is not None:
+                sql.execute("DELETE FROM states WHERE job_id = ?", (job_id,))
+            return record
+
+    def keep_engine_state(self, job_id: str, engine_state: bytes) -> None:
+        with self._write():
+            self._keep_state(job_id, engine_state)
+
+    def warn(self, job_id: str, text: str) -> None:
+        """Add a sentence to the job's warnings; one that is already there is not repeated."""
+        with self._write() as sql:
+            warnings = self.job(job_id).warnings
+            if text not in warnings:
+                sql.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps([*warnings, text]), job_id))
+
+    # Pictures.
+
+    def add_picture(self, job_id: str, image: Image, path: str) -> PictureRecord:
+        """Record a picture that lies, or is about to lie, at `path` below the outputs folder.
+
+        A picture of this job with the same number is replaced.
+        """
+        with self._write() as sql:
+            values = (image.seed, image.width, image.height, image.parameters, time.time())
+            row = sql.execute(
+                "INSERT OR REPLACE INTO pictures (id, job_id, number, path, seed, width, height, parameters, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                (new_id(), job_id, image.picture, path, *values),
+            ).fetchone()
+            return PictureRecord(**row)
+
+    def picture(self, picture_id: str) -> PictureRecord:
+        """Raises `NotFound`."""
+        row = self._one("SELECT * FROM pictures WHERE id = ?", (picture_id,))
+        if row is None:
+            raise NotFound(f"There is no picture '{picture_id[:80]}'.")
+        return PictureRecord(**row)
+
+    def has_picture_at(self, path: str) -> bool:
+        return self._one("SELECT 1 FROM pictures WHERE path = ?", (path,)) is not None
+
+    def pictures_of(self, job_ids: Sequence[str]) -> dict[str, list[PictureRecord]]:
+        """The pictures of each of these jobs, in order."""
+        found: dict[str, list[PictureRecord]] = {job_id: [] for job_id in job_ids}
+        for start in range(0, len(job_ids), 500):  # SQLite allows a limited number of parameters
+            some = job_ids[start : start + 500]
+            marks = ", ".join("?" * len(some))
+            for row in self._all(f"SELECT * FROM pictures WHERE job_id IN ({marks}) ORDER BY number", tuple(some)):
+                found[row["job_id"]].append(PictureRecord(**row))
+        return found
+
+    # Inside.
+
+    def _change(
+        self, job_id: str, when: Sequence[JobState], assignments: str, parameters: tuple[object, ...] = ()
+    ) -> JobRecord | None:
+        marks = ", ".join("?" * len(when))
+        with self._write() as sql:
+            row = sql.execute(
+                f"UPDATE jobs SET {assignments} WHERE id = ? AND state IN ({marks}) RETURNING *",
+                (*parameters, job_id, *when),
+            ).fetchone()
+            return None if row is None else _job(row)
+
+    def _keep_state(self, job_id: str, engine_state: bytes | None) -> None:
+        if engine_state is not None:
+            self._connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (job_id, engine_state))
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, on disk at the end; inside another one it is part of it. Raises `CannotStore`."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                self._roll_back()
+                raise CannotStore(str(self._path), str(error)) from error
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # a full disk has ended it already
+            self._connection.execute("ROLLBACK")
+
+    def _one(self, query: str, parameters: tuple[object, ...]) -> sqlite3.Row | None:
+        rows = self._all(query, parameters)
+        return rows[0] if rows else None
+
+    def _all(self, query: str, parameters: tuple[object, ...]) -> list[sqlite3.Row]:
+        with self._lock:
+            try:
+                return self._connection.execute(query, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                raise CannotStore(str(self._path), str(error)) from error
+
+
+def new_id() -> str:
+    """80 random bits: an id cannot be guessed, and tells nothing about the others."""
+    return secrets.token_hex(10)
+
+
+def _job(row: sqlite3.Row) -> JobRecord:
+    values = dict(row)
+    del values["key"]
+    request, timings = values.pop("request"), values.pop("timings")
+    values["values"] = json.loads(request)
+    values["state"] = JobState(values["state"])
+    values["warnings"] = tuple(json.loads(values["warnings"]))
+    return JobRecord(**values, timings=None if timings is None else json.loads(timings))

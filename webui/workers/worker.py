@@ -1,0 +1,65 @@
+"""What the server knows of a worker, whatever the transport: the contract that local and remote workers share."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from webui.contract import Engine, EngineInfo, Job, Signal
+from webui.events import Event
+
+EngineFactory = Callable[[], Engine]
+"""Makes the engine, in the process that is to hold it; must be picklable."""
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"
+    LOADING = "loading"
+    READY = "ready"
+    BUSY = "busy"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerStatus:
+    state: WorkerState
+    text: str
+    """One short sentence for the page."""
+    info: EngineInfo | None
+    """None until the engine was ready for the first time."""
+
+
+class Worker(Protocol):
+    """Holds one engine and runs one job at a time. All methods may be called from any thread."""
+
+    name: str
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Begin to start the engine and return at once; `on_change` is called whenever `status` is different."""
+        ...
+
+    def status(self) -> WorkerStatus: ...
+
+    def run(self, job: Job) -> Iterator[Event]:
+        """Hand the job over, then iterate its events; the last one is one of `FINAL`.
+
+        When this returns the engine has the job, so a later `signal` reaches it. Raises `EngineDied`, here or while
+        iterating, when the engine's process ends; the worker is then starting again by itself.
+        """
+        ...
+
+    def signal(self, job_id: str, signal: Signal) -> None:
+        """Tell a running job something; without effect when it does not run here."""
+        ...
+
+    def warm_up(self, checkpoint: str) -> None:
+        """Load a checkpoint ahead of the first job, as soon as the engine is there. Returns at once."""
+        ...
+
+    def kill(self) -> None:
+        """End the engine's process at once; it is started again. For an engine that does not listen any more."""
+        ...
+
+    def close(self) -> None:
+        """End the worker for good, within 5 seconds."""
+        ...
