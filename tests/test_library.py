@@ -88,3 +88,12 @@ def test_listing_reads_headers_only(tmp_path):
     began = time.perf_counter()
     assert Library(tmp_path).passports()["large"].problem is None
     assert time.perf_counter() - began < 1
+
+
+def test_a_linked_folder_is_found_and_a_loop_of_links_ends(tmp_path):
+    real = write_checkpoint(tmp_path / "elsewhere" / "real")
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "linked").symlink_to(real)
+    (folder / "loop").symlink_to(folder)
+    assert list(Library(folder).passports()) == ["linked"]

@@ -6,6 +6,7 @@ before a job runs, and said in one sentence (`Passport.problem`).
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class Library:
         self.refresh()
 
     def refresh(self) -> None:
-        found = (path.parent for path in sorted(self._dir.glob("**/model_index.json")))
+        found = sorted(_folders_with("model_index.json", self._dir))
         passports = (_passport(path.relative_to(self._dir).as_posix(), path) for path in found)
         self._passports = MappingProxyType({passport.name: passport for passport in passports})
 
@@ -96,6 +97,20 @@ class Library:
         if passport.problem is not None:
             raise CheckpointError(f"Checkpoint '{name}' cannot be used: {passport.problem}")
         return passport
+
+
+def _folders_with(file_name: str, root: Path) -> Iterator[Path]:
+    """Every folder below `root` that holds `file_name`. Links are followed, each real folder once: no loop is endless."""
+    seen: set[Path] = set()
+    for folder, children, files in os.walk(root, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
+        if file_name in files:
+            children.clear()  # the parts of a checkpoint are not checkpoints
+            yield Path(folder)
 
 
 def _passport(name: str, path: Path) -> Passport:

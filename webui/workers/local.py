@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 """Nothing is fetched at run time, whatever a library would like to do."""
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Compute threads sleep between operations: spinning ones make a picture take ten times as long on a busy machine."""
 STARTING = "Starting the engine…"
 PATIENCE_SECONDS = 1.5
 """How long a process may take to end by itself, then after being asked, then after being killed."""
@@ -267,7 +269,7 @@ def _log_remote(logger: str, level: int, text: str, traceback: str | None) -> No
 
 def _start_process(pipe: "Connection[Any, Any]") -> "subprocess.Popen[bytes]":
     """The child with its end of the pipe, outside the terminal's reach: Ctrl-C is for the server alone."""
-    environment = {**os.environ, **OFFLINE, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **OFFLINE, **PATIENT_THREADS, "PYTHONPATH": str(ROOT)}
     handle = pipe.fileno()
     command = [sys.executable, "-P", "-m", "webui.workers.child", str(handle)]
     # What libraries print goes to stderr: the stdout of `generate` is for its result.

@@ -1,0 +1,115 @@
+"""The denoising loop: a generator that yields after every step, so that its consumer shows, stops or saves.
+
+Knows samplers only by their contract and the model only as `denoise(x, sigma)`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from webui.engine.samplers import History, Sampler, Step, Stepped
+from webui.engine.seeds import PictureNoise
+from webui.engine.sigmas import Sigmas
+from webui.errors import CheckpointError
+
+
+class Denoiser(Protocol):
+    """A model under its conditioning, able to repeat a step with more precision."""
+
+    def __call__(self, x: torch.Tensor, sigma: float, /) -> torch.Tensor: ...
+
+    @property
+    def is_full_precision(self) -> bool: ...
+
+    def to_full_precision(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class SamplerState:
+    """Everything the next step depends on: going on from a saved one gives the same bits."""
+
+    x: torch.Tensor
+    """(pictures, channels, height, width), fp32, at noise level sigmas[index]."""
+    index: int
+    """Steps done."""
+    noise: tuple[torch.Tensor, ...]
+    """State of each picture's generator."""
+    history: History = field(default_factory=dict)
+    is_full_precision: bool = False
+    """A step was not a number at the model's own precision, so all later ones run in fp32."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of the loop."""
+
+    sampler: Sampler
+    sigmas: Sigmas
+    denoise: Denoiser
+    noise: PictureNoise
+
+    @property
+    def total(self) -> int:
+        return len(self.sigmas) - 1
+
+    def first_state(self) -> SamplerState:
+        """Pure noise at the highest level."""
+        x = self.noise.draw() * self.sampler.initial_scale(self.sigmas[0])
+        return SamplerState(x, 0, self.noise.save(), is_full_precision=False)
+
+
+@dataclass(frozen=True)
+class DenoiseStep:
+    """What is known after one step."""
+
+    index: int
+    """Steps done, 1 to `total`."""
+    total: int
+    pred_original: torch.Tensor
+    """(pictures, channels, height, width): the picture as the model sees it now."""
+    state: SamplerState
+    was_repeated: bool = False
+    """The step was redone in fp32."""
+
+
+@torch.inference_mode()
+def denoise(plan: Plan, state: SamplerState) -> Iterator[DenoiseStep]:
+    """Go from `state` to the end. Raises `CheckpointError` when a step is not a number even in fp32."""
+    plan.noise.restore(state.noise)
+    if state.is_full_precision and not plan.denoise.is_full_precision:
+        plan.denoise.to_full_precision()
+    while state.index < plan.total:
+        stepped, was_repeated = _advance(plan, state)
+        state = SamplerState(
+            stepped.x,
+            state.index + 1,
+            plan.noise.save(),
+            stepped.history,
+            is_full_precision=state.is_full_precision or was_repeated,
+        )
+        yield DenoiseStep(state.index, plan.total, stepped.pred_original, state, was_repeated)
+
+
+def _advance(plan: Plan, state: SamplerState) -> tuple[Stepped, bool]:
+    """One step, and whether it had to be repeated in fp32."""
+    step = Step(state.x, plan.sigmas, state.index, plan.noise.draw, state.history)
+    stepped = plan.sampler.step(plan.denoise, step)
+    if _is_number(stepped):
+        return stepped, False
+    if not plan.denoise.is_full_precision:
+        plan.denoise.to_full_precision()
+        plan.noise.restore(state.noise)
+        stepped = plan.sampler.step(plan.denoise, step)
+        if _is_number(stepped):
+            return stepped, True
+    raise CheckpointError(
+        f"The checkpoint's prediction is not a number at step {state.index + 1} of {plan.total}, in full precision "
+        "too. Lower the guidance scale or use another sampling method; if it stays, copy the checkpoint again."
+    )
+
+
+def _is_number(stepped: Stepped) -> bool:
+    """x alone tells: what is not a number in the estimate is not a number in x."""
+    return bool(torch.isfinite(stepped.x).all())

@@ -1,0 +1,65 @@
+"""Which device draws, in which precision and with how many threads. Decided once per engine process."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from webui.errors import CannotStart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where tensors live and what they are made of."""
+
+    torch_device: torch.device
+    name: str
+    """The chip's own name, for people."""
+    dtype: torch.dtype
+    """Precision of the networks. Latents and the sampler's arithmetic are always fp32."""
+
+
+def pick_device(wanted: str) -> Device:
+    """`auto` is the first CUDA card or the CPU; `cuda` means `cuda:0`. Raises `CannotStart` for one that is absent."""
+    if wanted == "auto":
+        wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        # One thread per core: two on one core share its vector units and only get in each other's way.
+        torch.set_num_threads(physical_cores())
+        return Device(torch_device=torch.device("cpu"), name=_cpu_name(), dtype=torch.float32)
+    cards = torch.cuda.device_count()
+    number = wanted.removeprefix("cuda").removeprefix(":") or "0"
+    if not wanted.startswith("cuda") or not number.isdecimal() or int(number) >= cards:
+        known = ", ".join(["auto", "cpu", *(f"cuda:{card}" for card in range(cards))])
+        raise CannotStart(f"There is no device '{wanted}' here. Start with --device and one of: {known}.")
+    device = torch.device("cuda", int(number))
+    return Device(torch_device=device, name=torch.cuda.get_device_name(device), dtype=torch.float16)
+
+
+def physical_cores(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
+    """Cores this process may use, hardware threads of one core counted once; at least 1."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    try:
+        blocks = cpuinfo.read_text("utf-8", "replace").strip().split("\n\n")
+    except OSError:
+        return max(len(allowed), 1)
+    cores = set()
+    for block in blocks:
+        fields = dict(_pair(line) for line in block.splitlines() if ":" in line)
+        if "core id" in fields and int(fields.get("processor", -1)) in allowed:
+            cores.add((fields.get("physical id"), fields["core id"]))
+    return len(cores) or max(len(allowed), 1)
+
+
+def _cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return "CPU"
+    return next((value for key, value in map(_pair, lines) if key == "model name"), "CPU")
+
+
+def _pair(line: str) -> tuple[str, str]:
+    key, _, value = line.partition(":")
+    return key.strip(), value.strip()

@@ -1,0 +1,102 @@
+"""The engine as the worker sees it: jobs in, events out, one checkpoint in memory.
+
+Turns every failure that has words for a person into a `Failed` event; faults of the program itself are raised.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from webui.contract import EngineInfo, Job, SignalSource
+from webui.engine import memory
+from webui.engine.attention import fastest_attention
+from webui.engine.device import Device, pick_device
+from webui.engine.generation import Generation
+from webui.engine.loader import load_checkpoint
+from webui.engine.models import ModelCache
+from webui.engine.stopwatch import Stopwatch
+from webui.errors import UserError
+from webui.events import Event, Failed, Progress, Started
+from webui.library import Library, Passport
+from webui.requests import TextToImage
+
+log = logging.getLogger(__name__)
+
+
+def create_engine(models_dir: Path, device: str) -> "PictureEngine":
+    """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises `CannotStart` for a device that is not there.
+    """
+    chosen = pick_device(device)
+    return PictureEngine(Library(models_dir / "checkpoints"), chosen, fastest_attention(chosen.torch_device))
+
+
+class PictureEngine:
+    """Implements `contract.Engine`; one job at a time."""
+
+    def __init__(self, library: Library, device: Device, attention: str) -> None:
+        self._library = library
+        self._device = device
+        self._attention = attention
+        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention))
+
+    def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
+        """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
+        yield Started(pictures=job.request.pictures)
+        try:
+            yield from self._generate(job, signal)
+        except UserError as error:
+            yield _failed(error)
+        except (RuntimeError, MemoryError) as error:
+            shortage = memory.out_of_memory(error, (job.request.width, job.request.height))
+            if shortage is None:
+                raise
+            yield _failed(shortage)
+
+    def _generate(self, job: Job, signal: SignalSource) -> Iterator[Event]:
+        request, stopwatch = job.request, Stopwatch()
+        passport = self._find(request.checkpoint)
+        if not self._models.holds(passport):
+            yield _loading(request)
+        with stopwatch.phase("loading"):
+            components = self._models.get(passport)
+            model_hash = passport.hash
+        yield from Generation(job, components, model_hash, signal, stopwatch).events()
+
+    def _find(self, name: str) -> Passport:
+        """The passport of a checkpoint; the folder is looked at again unless the one in memory is still the same."""
+        loaded = self._models.loaded
+        if loaded is not None and loaded.name == name and self._models.holds(passport := self._library.find(name)):
+            return passport
+        self._library.refresh()
+        return self._library.find(name)
+
+    def warm_up(self, checkpoint: str) -> None:
+        """Load a checkpoint ahead of the first job. A bad one is left for the job to tell."""
+        try:
+            self._models.get(self._find(checkpoint))
+        except UserError as error:
+            log.warning("checkpoint %s was not loaded ahead: %s", checkpoint, error)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            log.warning("checkpoint %s does not fit into memory", checkpoint)
+
+    def info(self) -> EngineInfo:
+        loaded = self._models.loaded
+        return EngineInfo(
+            device=str(self._device.torch_device),
+            device_name=self._device.name,
+            attention=self._attention,
+            checkpoint=loaded.name if loaded else None,
+        )
+
+
+def _loading(request: TextToImage) -> Progress:
+    return Progress(phase="loading", picture=0, pictures=request.pictures, step=0, total=request.num_inference_steps)
+
+
+def _failed(error: UserError) -> Failed:
+    log.info("job failed: %s: %s", error.kind, error)
+    return Failed(error=error.kind, text=str(error))

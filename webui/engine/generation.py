@@ -1,0 +1,204 @@
+"""One job from loaded components to finished pictures, as events.
+
+Owns the order of things: batches, pictures, signals between steps, saved states. How a step or a picture is made is
+known to `denoise` and `vae` alone.
+"""
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+
+from webui import __version__
+from webui.contract import Job, Signal, SignalSource
+from webui.engine import state as states
+from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
+from webui.engine.guidance import needs_uncond
+from webui.engine.latents import finished_latents, latent_shape
+from webui.engine.models import Components
+from webui.engine.prediction import GuidedDenoiser
+from webui.engine.previews import Previewer, previewer
+from webui.engine.samplers import find_sampler
+from webui.engine.seeds import PictureNoise
+from webui.engine.sigmas import schedule
+from webui.engine.state import SavedJob, UnreadableState
+from webui.engine.stopwatch import Stopwatch
+from webui.engine.text import EncodedPrompt, conditioning, left_out_warning
+from webui.engine.vae import decode
+from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
+from webui.metadata import encode_png, infotext
+
+SECONDS_BETWEEN_CHECKPOINTS = 1.0
+
+Outcome = Generator[Event, None, Signal | None]
+"""Events of a part of the job; it returns the signal that ended it early, or None."""
+
+
+class Generation:
+    """A job under way. `events` may be walked through once."""
+
+    def __init__(
+        self, job: Job, components: Components, model_hash: str, signal: SignalSource, stopwatch: Stopwatch
+    ) -> None:
+        self._job = job
+        self._request = job.request
+        self._components = components
+        self._model_hash = model_hash
+        self._signal = signal
+        self._stopwatch = stopwatch
+        self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
+        self._warned: set[str] = set()
+        self._sampler = find_sampler(self._request.sampler)
+        self._sigmas = schedule(
+            self._request.schedule, components.table, self._request.num_inference_steps, self._sampler.own_schedule
+        )
+        self._shape = latent_shape(self._size, components.latent_channels, components.factor)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._request.width, self._request.height
+
+    def events(self) -> Iterator[Event]:
+        """Everything from encoding to the final event."""
+        yield self._progress("encoding", 0, 0)
+        with self._stopwatch.phase("encoding"):
+            cond, uncond = self._encode()
+        yield from self._left_out(cond, uncond)
+        saved, warning = self._saved()
+        if warning:
+            yield from self._warn(warning)
+        preview = previewer(self._request.preview, self._components.vae, self._components.latent_rgb)
+        while saved.pictures:
+            with closing(self._denoiser(saved, cond, uncond)) as denoiser:
+                taken = yield from self._batch(saved, denoiser, preview)
+            if taken is Signal.CANCEL:
+                yield Cancelled()
+                return
+            if taken is Signal.PAUSE:
+                yield Paused()
+                return
+            saved = SavedJob(self._after(saved, is_skipped=taken is Signal.SKIP))
+            if saved.pictures:
+                yield self._checkpoint(saved)
+        yield Done(timings=self._stopwatch.timings())
+
+    def _encode(self) -> tuple[EncodedPrompt, EncodedPrompt | None]:
+        prompts = self._components.prompts
+        cond = prompts.encode(self._request.prompt)
+        uncond = needs_uncond(self._request.guidance_scale)
+        return cond, prompts.encode(self._request.negative_prompt) if uncond else None
+
+    def _left_out(self, cond: EncodedPrompt, uncond: EncodedPrompt | None) -> Iterator[Event]:
+        for what, encoded in (("prompt", cond), ("negative prompt", uncond)):
+            if encoded and (text := left_out_warning(what, encoded, self._components.prompts.room)):
+                yield from self._warn(text)
+
+    def _saved(self) -> tuple[SavedJob, str | None]:
+        """Where to begin, and a warning when the job's state is of no use."""
+        beginning = SavedJob(self._together(0))
+        if self._job.state is None:
+            return beginning, None
+        try:
+            saved = states.load(self._job.state, self._components.device)
+            if saved.sampler is not None:
+                saved = SavedJob(saved.pictures, self._checked(saved.sampler, len(saved.pictures)))
+            if saved.sampler is None and saved.pictures:
+                saved = SavedJob(self._together(saved.pictures[0]))
+        except UnreadableState:
+            return beginning, "The saved state of this job could not be read, so it was started from the beginning."
+        return saved, None
+
+    def _checked(self, sampler: SamplerState, pictures: int) -> SamplerState:
+        """The state, if the checkpoint and request of this job can have made it; else `UnreadableState`."""
+        if sampler.x.shape != (pictures, *self._shape) or not 0 <= sampler.index < len(self._sigmas):
+            raise UnreadableState("the state belongs to another size or number of steps")
+        return sampler
+
+    def _together(self, picture: int) -> tuple[int, ...]:
+        """The pictures that are made at once, from `picture` on; none when all are made.
+
+        On the CPU always one: batching gains nothing there, and matrices of another shape round otherwise, so that
+        a picture of a batch would not be the picture of its seed to the last bit.
+        """
+        if picture >= self._request.pictures:
+            return ()
+        if self._components.device.type == "cpu":
+            return (picture,)
+        return tuple(range(picture, self._batch_end(picture)))
+
+    def _batch_end(self, picture: int) -> int:
+        return (picture // self._request.batch_size + 1) * self._request.batch_size
+
+    def _after(self, saved: SavedJob, *, is_skipped: bool) -> tuple[int, ...]:
+        last = saved.pictures[-1]
+        return self._together(self._batch_end(last) if is_skipped else last + 1)
+
+    def _denoiser(self, saved: SavedJob, cond: EncodedPrompt, uncond: EncodedPrompt | None) -> GuidedDenoiser:
+        texts = conditioning(cond, uncond, len(saved.pictures))
+        return GuidedDenoiser(self._components, texts, self._request.guidance_scale)
+
+    def _batch(self, saved: SavedJob, denoiser: GuidedDenoiser, preview: Previewer) -> Outcome:
+        """Sample and decode the pictures that are made together."""
+        pictures = saved.pictures
+        seeds = [self._request.seed_of(picture) for picture in pictures]
+        noise = PictureNoise(seeds, self._shape, self._components.device)
+        plan = Plan(self._sampler, self._sigmas, denoiser, noise)
+        # Cancelling is looked at between steps only: a model call cannot be interrupted half-way.
+        taken = yield from self._heed(saved)
+        if taken is not None:
+            return taken
+        sampler = saved.sampler or plan.first_state()
+        steps = denoise(plan, sampler)
+        while True:
+            with self._stopwatch.phase("sampling"):
+                step = next(steps, None)
+            if step is None:
+                break
+            sampler = step.state
+            yield from self._after_step(pictures, step, preview)
+            taken = yield from self._heed(SavedJob(pictures, sampler))
+            if taken is not None:
+                return taken
+        yield from self._decode(pictures, sampler)
+        return None
+
+    def _heed(self, saved: SavedJob) -> Outcome:
+        """Look whether a signal waits; PAUSE puts the state aside first."""
+        taken = self._signal()
+        if taken is Signal.PAUSE or (taken is None and time.monotonic() >= self._checkpoint_at):
+            yield self._checkpoint(saved)
+        return taken
+
+    def _after_step(self, pictures: tuple[int, ...], step: DenoiseStep, preview: Previewer) -> Iterator[Event]:
+        if step.was_repeated:
+            yield from self._warn("Half precision gave no numbers, so the picture was drawn in full precision.")
+        jpeg = preview(step.pred_original[0])
+        yield self._progress("sampling", pictures[0], step.index, jpeg)
+
+    def _decode(self, pictures: tuple[int, ...], sampler: SamplerState) -> Iterator[Event]:
+        latents = finished_latents(sampler.x, self._sigmas[-1])
+        for number, picture in enumerate(pictures):
+            yield self._progress("decoding", picture, len(self._sigmas) - 1)
+            with self._stopwatch.phase("decoding"):
+                decoded = decode(self._components.vae, latents[number])
+                text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__)
+                png = encode_png(decoded.image, self._request, picture, text)
+            if decoded.warning:
+                yield from self._warn(decoded.warning)
+            width, height = self._size
+            seed = self._request.seed_of(picture)
+            yield Image(picture=picture, seed=seed, width=width, height=height, png=png, parameters=text)
+
+    def _progress(self, phase: str, picture: int, step: int, jpeg: bytes | None = None) -> Progress:
+        total = len(self._sigmas) - 1
+        pictures = self._request.pictures
+        return Progress(phase=phase, picture=picture, pictures=pictures, step=step, total=total, preview=jpeg)
+
+    def _checkpoint(self, saved: SavedJob) -> Checkpoint:
+        self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
+        return Checkpoint(state=states.dump(saved))
+
+    def _warn(self, text: str) -> Iterator[Event]:
+        """The same warning once per job."""
+        if text not in self._warned:
+            self._warned.add(text)
+            yield Warning(text=text)

@@ -1,0 +1,165 @@
+"""Checkpoints from disk: StableDiffusionPipeline folders, safetensors only, nothing ever fetched.
+
+Whatever is wrong with a file becomes a `CheckpointError` of one sentence that names the part and what to do. Headers
+and file sizes were looked at by `webui.library` before; here the contents are.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers.utils.logging
+import torch
+import transformers.utils.logging
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from webui.engine.attention import use_attention
+from webui.engine.device import Device
+from webui.engine.models import Components
+from webui.engine.previews import fit_latent_rgb, read_latent_rgb
+from webui.engine.sigmas import NoiseTable, noise_table
+from webui.engine.text import PromptEncoder
+from webui.errors import CheckpointError
+from webui.library import Passport
+
+log = logging.getLogger(__name__)
+
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+VOCABULARIES = ("tokenizer.json", "vocab.json")
+
+
+def load_checkpoint(passport: Passport, device: Device, attention: str) -> Components:
+    """All parts of a checkpoint on the device, in its precision, ready to draw. Raises `CheckpointError`."""
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        return _load(passport, device, attention)
+    except CheckpointError as error:
+        raise CheckpointError(f"Checkpoint '{passport.name}' cannot be used: {error}") from error
+
+
+def _load(passport: Passport, device: Device, attention: str) -> Components:
+    path = passport.path
+    table, prediction_type = load_noise_table(path / "scheduler" / "scheduler_config.json")
+    tokenizer = _load_tokenizer(path / "tokenizer")
+    text_encoder = _load_network(CLIPTextModel, path / "text_encoder", device, dtype=device.dtype)
+    unet = _load_network(UNet2DConditionModel, path / "unet", device, torch_dtype=device.dtype)
+    vae = _load_network(AutoencoderKL, path / "vae", device, torch_dtype=device.dtype)
+    _check_fit(tokenizer, text_encoder, unet, vae)
+    use_attention(unet, attention)
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    channels = int(unet.config.in_channels)
+    latent_rgb = read_latent_rgb(path / "latent_rgb.json", channels) or fit_latent_rgb(vae, channels)
+    return Components(
+        name=passport.name,
+        path=path,
+        unet=unet,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        prompts=PromptEncoder(tokenizer, text_encoder),
+        prediction_type=prediction_type,
+        table=table,
+        latent_rgb=latent_rgb,
+        native_size=passport.native_size,
+        factor=factor,
+        dtype=device.dtype,
+        device=device.torch_device,
+    )
+
+
+def load_noise_table(path: Path) -> tuple[NoiseTable, str]:
+    """Noise levels and prediction type that a scheduler_config.json describes. Raises `CheckpointError`."""
+    config = _read_config(path)
+    prediction_type = str(config.get("prediction_type", "epsilon"))
+    if prediction_type not in PREDICTION_TYPES:
+        raise CheckpointError(
+            f"{_name(path)} names the prediction_type '{prediction_type[:40]}'; "
+            f"{', '.join(PREDICTION_TYPES)} are possible."
+        )
+    betas = {
+        key: config[key]
+        for key in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+        if config.get(key) is not None
+    }
+    zero_snr = bool(config.get("rescale_betas_zero_snr", False))
+    try:
+        scheduler = DDIMScheduler(**betas, rescale_betas_zero_snr=zero_snr)
+        return noise_table(config, scheduler.alphas_cumprod), prediction_type
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f"{_name(path)} describes no noise schedule ({_first_line(error)}).") from error
+
+
+def _load_network(kind: Any, folder: Path, device: Device, **dtype: torch.dtype) -> Any:  # both libraries are untyped
+    _read_config(folder / "config.json")
+    try:
+        network, found = kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **dtype
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise CheckpointError(
+            f"{folder.name}/ cannot be loaded ({_first_line(error)}). Copy the folder again, completely."
+        ) from error
+    # Left alone, both libraries would fill what is absent with random numbers and go on.
+    if wrong := sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]])):
+        raise CheckpointError(
+            f"{folder.name}/ lacks {len(wrong)} of the weights its config.json asks for, first {wrong[0][:120]}. "
+            "Copy config and weights from the same model."
+        )
+    return network.eval().requires_grad_(False).to(device.torch_device)
+
+
+def _load_tokenizer(folder: Path) -> Any:  # transformers is not typed
+    if not any((folder / file).is_file() for file in VOCABULARIES):
+        raise CheckpointError(f"tokenizer/ holds neither {' nor '.join(VOCABULARIES)}. Copy the folder again.")
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers, written in Rust, raises bare Exception for any fault of a file
+        raise CheckpointError(f"tokenizer/ cannot be loaded ({_first_line(error)}). Copy the folder again.") from error
+
+
+def _check_fit(tokenizer: Any, text_encoder: Any, unet: Any, vae: Any) -> None:  # both libraries are untyped
+    """Raise `CheckpointError` unless the parts belong together."""
+    pairs = (
+        ("text_encoder's hidden_size", text_encoder.config.hidden_size,
+         "unet's cross_attention_dim", unet.config.cross_attention_dim),
+        ("vae's latent_channels", vae.config.latent_channels, "unet's in_channels", unet.config.in_channels),
+    )  # fmt: skip
+    for name, value, other_name, other in pairs:
+        if value != other:
+            raise CheckpointError(f"{name} is {value} but {other_name} is {other}. Take all parts from one model.")
+    if len(tokenizer) > text_encoder.config.vocab_size:
+        raise CheckpointError("tokenizer has more words than text_encoder. Take all parts from one model.")
+    tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{_name(path)} is missing. Copy the folder again, completely.") from None
+    except OSError as error:
+        raise CheckpointError(f"{_name(path)} cannot be read ({error.strerror}). Check its permissions.") from error
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        what = "an HTML page" if content.lstrip()[:1] == b"<" else "not valid JSON"
+        raise CheckpointError(f"{_name(path)} is {what}. Copy the folder again.") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{_name(path)} does not hold what it should. Copy the folder again.")
+    return values
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__
