@@ -100,7 +100,7 @@ class Library:
 
 
 def _folders_with(file_name: str, root: Path) -> Iterator[Path]:
-    """Every folder below `root` that holds `file_name`. Links are followed, each real folder once: no loop is endless."""
+    """Every folder below `root` that holds `file_name`. Links are followed, each real folder once: loops end."""
     seen: set[Path] = set()
     for folder, children, files in os.walk(root, followlinks=True):
         real = Path(folder).resolve()

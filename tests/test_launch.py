@@ -1,0 +1,316 @@
+"""launch.py: what a new machine, a killed installation and a taken port lead to. Nothing is downloaded here."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+import launch
+from webui.errors import CannotStart
+from webui.settings import ROOT, Settings
+from webui.startup import bind, check_folders, is_exposed, not_writable
+
+PYTHON_OF = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+# Which Python.
+
+
+@pytest.mark.parametrize("version", [(3, 8), (3, 10), (3, 14), (4, 0)])
+def test_a_wrong_python_is_told_in_one_paragraph(version: tuple[int, int]) -> None:
+    complaint = launch.wrong_python(version)
+    assert complaint is not None
+    assert "3.11 to 3.13" in complaint
+    assert f"this is Python {version[0]}.{version[1]}" in complaint
+    assert "\n" not in complaint
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
+def test_a_fitting_python_is_told_nothing(version: tuple[int, int]) -> None:
+    assert launch.wrong_python(version) is None
+
+
+def test_a_wrong_python_ends_with_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 1))
+    assert launch.main(["doctor"]) == 2
+    assert capsys.readouterr().err.startswith("Easel needs Python 3.11 to 3.13")
+
+
+def test_launch_imports_the_standard_library_only() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import launch; print(launch.OLDEST)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "(3, 11)"
+
+
+# What is installed.
+
+
+def test_xformers_is_for_nvidia_cards_only() -> None:
+    requirements = launch.REQUIREMENTS["run"]
+    without = launch.pinned(requirements, nvidia=False)
+    assert not [line for line in without if line.startswith(("xformers", "triton", "nvidia"))]
+    with_card = launch.pinned(requirements, nvidia=True)
+    assert [line.split("==")[0] for line in with_card if line not in without] == ["xformers"]
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_every_requirement_is_pinned(name: str) -> None:
+    lines = launch.pinned(launch.REQUIREMENTS[name], nvidia=True)
+    assert lines
+    assert [line for line in lines if "==" not in line] == []
+
+
+@pytest.fixture
+def installations(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What pip was asked to install, by calls of the real code with the network left out."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(launch, "pip", lambda venv, arguments: calls.append(list(arguments)))
+    monkeypatch.setattr(launch, "has_nvidia_card", lambda: False)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def made_venv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A real virtual environment with pip, made by launch.py, shared by the tests that do not break it."""
+    venv = tmp_path_factory.mktemp("machine") / ".venv"
+    launch.make_venv(venv)
+    launch.marker_of(venv).unlink()
+    yield venv
+
+
+def forget(venv: Path) -> None:
+    for name in launch.REQUIREMENTS:
+        launch.stamp_of(venv, name).unlink(missing_ok=True)
+
+
+def test_a_second_start_asks_pip_for_nothing(made_venv: Path, installations: list[list[str]]) -> None:
+    forget(made_venv)
+    launch.prepare(made_venv, ["run"])
+    assert installations[0] == [line for line in launch.pinned(launch.REQUIREMENTS["run"], False) if "torch=" in line]
+    first = len(installations)
+    launch.prepare(made_venv, ["run"])
+    assert len(installations) == first
+
+
+def test_the_tests_requirements_come_on_top_when_they_are_needed(
+    made_venv: Path, installations: list[list[str]]
+) -> None:
+    forget(made_venv)
+    launch.prepare(made_venv, ["run"])
+    installations.clear()
+    launch.prepare(made_venv, ["run", "test"])
+    assert len(installations) == 1
+    assert any(line.startswith("pytest==") for line in installations[0])
+
+
+def test_changed_requirements_are_installed_again(
+    made_venv: Path, installations: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(made_venv)
+    launch.prepare(made_venv, ["run"])
+    installations.clear()
+    changed = tmp_path / "requirements.txt"
+    changed.write_text(launch.REQUIREMENTS["run"].read_text() + "\nsix==1.16.0\n")
+    monkeypatch.setitem(launch.REQUIREMENTS, "run", changed)
+    monkeypatch.setattr(launch, "ROOT", tmp_path)
+    launch.prepare(made_venv, ["run"])
+    assert "six==1.16.0" in installations[-1]
+
+
+def test_a_comment_in_the_requirements_changes_nothing(tmp_path: Path) -> None:
+    plain, commented = tmp_path / "a", tmp_path / "b"
+    plain.write_text("six==1.16.0\n")
+    commented.write_text("# why\nsix==1.16.0  # because\n\n")
+    assert launch.digest(plain, False) == launch.digest(commented, False)
+    assert launch.digest(plain, False) != launch.digest(plain, True)
+
+
+def test_a_killed_installation_is_recognised_and_begun_anew(tmp_path: Path, installations: list[list[str]]) -> None:
+    venv = tmp_path / ".venv"
+    venv.mkdir()
+    launch.marker_of(venv).touch()
+    left_over = venv / "half-copied"
+    left_over.touch()
+    assert launch.unfinished(venv, ["run"], False) == ["run"]
+    launch.prepare(venv, ["run"])
+    assert not left_over.exists()
+    assert not launch.marker_of(venv).exists()
+    assert launch.unfinished(venv, ["run"], False) == []
+    assert subprocess.run([venv / PYTHON_OF, "-m", "pip", "--version"], check=False).returncode == 0
+
+
+def test_a_failed_installation_is_not_taken_for_a_finished_one(
+    made_venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(venv: Path, arguments: list[str]) -> None:
+        raise launch.InstallError("no network")
+
+    forget(made_venv)
+    monkeypatch.setattr(launch, "pip", no_network)
+    monkeypatch.setattr(launch, "make_venv", lambda venv: None)
+    with pytest.raises(launch.InstallError):
+        launch.prepare(made_venv, ["run"])
+    assert launch.unfinished(made_venv, ["run"], False) == ["run"]
+    launch.marker_of(made_venv).unlink()
+
+
+def test_a_venv_whose_python_is_gone_is_made_again(tmp_path: Path) -> None:
+    venv = tmp_path / ".venv"
+    python = venv / PYTHON_OF
+    python.parent.mkdir(parents=True)
+    python.symlink_to(tmp_path / "removed-python")
+    launch.stamp_of(venv, "run").write_text(launch.digest(launch.REQUIREMENTS["run"], False))
+    assert launch.unfinished(venv, ["run"], False) == ["run"]
+    launch.make_venv(venv)
+    assert launch.runs([str(python), "-c", launch.IS_FITTING])
+
+
+def test_a_failing_pip_ends_with_its_last_words_and_the_remedy(made_venv: Path) -> None:
+    with pytest.raises(launch.InstallError) as caught:
+        launch.pip(made_venv, ["--no-index", "there-is-no-such-package==1"])
+    assert "there-is-no-such-package" in str(caught.value)
+    assert "run launch.py again" in str(caught.value)
+
+
+def test_a_second_launch_waits_for_the_one_that_installs(tmp_path: Path) -> None:
+    lock, order = tmp_path / "lock", []
+    code = (
+        "import sys, time; sys.path.insert(0, sys.argv[1]); import launch; from pathlib import Path\n"
+        "with launch.only_one_installer(Path(sys.argv[2])): print('mine', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(ROOT), str(lock)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+
+        def end_other() -> None:
+            time.sleep(0.7)
+            order.append("other killed")
+            other.kill()
+
+        threading.Thread(target=end_other).start()
+        with launch.only_one_installer(lock):
+            order.append("mine")
+    assert order == ["other killed", "mine"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, installations: list[list[str]]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(launch.InstallError, match="cannot be written"):
+        launch.prepare(tmp_path / "file" / ".venv", ["run"])
+
+
+# The port and the folders.
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_taken_port_names_the_flag(taken_port: int) -> None:
+    with pytest.raises(CannotStart, match=f"Port {taken_port} .* --port {taken_port + 1}"):
+        bind(Settings(port=taken_port))
+
+
+def test_a_port_taken_by_another_easel_says_so() -> None:
+    class Easel(BaseHTTPRequestHandler):
+        server_version, sys_version = "Easel", ""
+
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        def version_string(self) -> str:
+            return "Easel"
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Easel) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(CannotStart, match="Another Easel already runs at http://127"):
+            bind(Settings(port=other.server_port))
+        other.shutdown()
+
+
+def test_port_0_is_any_free_port() -> None:
+    with bind(Settings(port=0)) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    with pytest.raises(CannotStart, match=r"192\.0\.2\.1"):
+        bind(Settings(host="192.0.2.1", port=0))
+
+
+@pytest.mark.parametrize("name, flag", [("data_dir", "--data-dir"), ("outputs_dir", "--outputs-dir")])
+def test_a_folder_that_takes_no_files_names_the_flag(tmp_path: Path, name: str, flag: str) -> None:
+    (tmp_path / "file").touch()
+    folders = {"data_dir": tmp_path / "data", "outputs_dir": tmp_path / "outputs", name: tmp_path / "file" / "x"}
+    with pytest.raises(CannotStart, match=flag):
+        check_folders(Settings(**folders))
+
+
+def test_trying_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert not_writable(tmp_path / "new") is None
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "host, exposed",
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("127.1.2.3", False), ("0.0.0.0", True),
+     ("::", True), ("192.168.1.7", True), ("my-machine", True)],
+)  # fmt: skip
+def test_every_address_but_loopback_counts_as_exposed(host: str, exposed: bool) -> None:
+    assert is_exposed(host) is exposed
+
+
+# Signals, on the real server class with an application that never lets go.
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_although_a_client_hangs_on(number: signal.Signals) -> None:
+    with start_stubborn_server() as (server, port), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4) == b"HTTP"
+        begin = time.monotonic()
+        server.send_signal(number)
+        assert server.wait(10) == 0
+        assert time.monotonic() - begin < 5
+
+
+class start_stubborn_server:  # noqa: N801 - reads as a function
+    """A process that serves an endless answer with `webui.server`'s uvicorn."""
+
+    CODE = """
+import asyncio, socket, uvicorn
+from webui.server import GRACE_SECONDS, _Server
+async def endless(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while True:
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await asyncio.sleep(0.1)
+listener = socket.create_server(("127.0.0.1", 0))
+config = uvicorn.Config(endless, log_config=None, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS)
+_Server(config, lambda: print(listener.getsockname()[1], flush=True)).run(sockets=[listener])
+"""
+
+    def __enter__(self) -> tuple["subprocess.Popen[bytes]", int]:
+        self.process = subprocess.Popen([sys.executable, "-c", self.CODE], cwd=ROOT, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        return self.process, int(self.process.stdout.readline())
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()

@@ -1,0 +1,143 @@
+"""`launch.py generate`: pictures without a browser, through the same app, queue and engine process as the page.
+
+Uses a queue and folders of its own, gone when the command ends, so a running server is not disturbed.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from webui.contract import Signal
+from webui.errors import CannotSave, Conflict, InvalidRequest, UserError
+from webui.params import Parameter, parameters
+from webui.requests import REQUESTS, build
+from webui.settings import Settings
+
+if TYPE_CHECKING:
+    from webui.app import App
+
+KIND = "txt2img"
+
+SHORT_FLAGS = {
+    "negative_prompt": "--negative",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "batch_count": "--count",
+}
+"""Further spellings beside the field's own name."""
+
+
+def add_request_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag per field of the request; limits and words come from the field."""
+    for name, parameter in parameters(REQUESTS[KIND]).items():
+        if name == "prompt":
+            parser.add_argument("prompt", help=parameter.param.help)
+        elif name != "preview":  # nobody watches
+            spellings = [f"--{name.replace('_', '-')}", *([SHORT_FLAGS[name]] if name in SHORT_FLAGS else [])]
+            parser.add_argument(
+                *spellings, dest=name, type=parameter.type, default=argparse.SUPPRESS, help=_help(parameter),
+                metavar=name.rpartition("_")[2].upper(),
+            )  # fmt: skip
+
+
+def _help(parameter: Parameter) -> str:
+    param = parameter.param
+    limits = f" {param.minimum:,} to {param.maximum:,}." if param.minimum is not None else ""
+    return f"{param.help}{limits}".replace("%", "%%")
+
+
+def values_of(flags: argparse.Namespace) -> dict[str, Any]:
+    """The values that were named on the command line; the others are left to the checkpoint."""
+    names = parameters(REQUESTS[KIND])
+    return {name: value for name, value in vars(flags).items() if name in names} | {"preview": "Off"}
+
+
+def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, overwrite: bool) -> list[Path]:
+    """Make the pictures and write them to `output` (several: name-1, name-2, …). Returns the paths."""
+    from webui.app import create_app
+
+    request = build(KIND, values)
+    paths = targets(output, request.pictures)
+    if not overwrite and (there := [path for path in paths if path.exists()]):
+        raise Conflict(f"{there[0]} is already there. Choose another --output, or overwrite it with --force.")
+    with tempfile.TemporaryDirectory(prefix="easel-") as folder:
+        own = replace(settings, data_dir=Path(folder) / "data", outputs_dir=Path(folder) / "outputs")
+        app = create_app(own)
+        try:
+            app.library.find(values.get("checkpoint", ""))  # a wrong name is told before the engine starts
+            app.start()
+            _run(app, values)
+        finally:
+            app.close()
+        made = sorted(own.outputs_dir.rglob("*.png"))
+        for source, target in zip(made, paths, strict=True):
+            write(source.read_bytes(), target, overwrite=overwrite)
+    return paths
+
+
+def targets(output: Path, count: int) -> list[Path]:
+    """Files to write. Raises `InvalidRequest` for a name that is not a picture's."""
+    if output.suffix.lower() != ".png":
+        raise InvalidRequest(f"Easel writes PNG files: --output {output.with_suffix('.png')}")
+    if count == 1:
+        return [output]
+    return [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]
+
+
+def write(content: bytes, target: Path, *, overwrite: bool) -> None:
+    """Write a file completely or not at all; another program's file of that name stays unless `overwrite`."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        if not overwrite and target.exists():
+            raise Conflict(f"{target} appeared in the meantime and was not overwritten.")
+        partial.replace(target)
+    except OSError as error:
+        raise CannotSave(str(target.parent), error.strerror or str(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _run(app: "App", values: Mapping[str, Any]) -> None:
+    """Submit the job and show its steps until it ends."""
+    watch = app.hub.subscribe()
+    job = app.submit(KIND, values)
+    try:
+        with tqdm(desc="starting the engine", unit="step", dynamic_ncols=True) as bar:
+            while True:
+                frame = watch.get()
+                if frame is None:
+                    raise UserError("The job's events ended before the job did.")
+                if frame["job"] == job.id and _show(bar, frame):
+                    return
+    except KeyboardInterrupt:
+        app.signal(job.id, Signal.CANCEL)
+        raise
+
+
+def _show(bar: "tqdm[Any]", frame: Mapping[str, Any]) -> bool:
+    """Show one frame; True when it was the last one. Raises `UserError` when the job failed."""
+    match frame["kind"]:
+        case "progress":
+            number = f" {frame['picture'] + 1}/{frame['pictures']}" if frame["pictures"] > 1 else ""
+            bar.set_description(frame["phase"] + number)
+            if bar.total is None or frame["step"] < max(bar.n, 1):
+                bar.reset(frame["total"])  # a picture begins, and with it the clock of its steps
+            bar.n = frame["step"]
+            bar.refresh()
+        case "warning":
+            bar.write(frame["text"])
+        case "failed":
+            raise UserError(frame["text"])
+        case "done":
+            return True
+        case "cancelled":
+            raise UserError("The job was cancelled.")
+    return False
