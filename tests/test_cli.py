@@ -162,6 +162,17 @@ def test_generate_writes_the_same_picture_for_the_same_seed(
         assert image.tobytes() != first
 
 
+@pytest.mark.torch
+def test_generate_on_a_device_that_is_not_there_says_so_and_ends(
+    tiny_models_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "never.png"
+    command = ["generate", "x", "--device", "cuda:99", "--models-dir", str(tiny_models_dir), "--output", str(output)]
+    assert cli.main(command) == 1
+    assert "cuda:99" in capsys.readouterr().err
+    assert not output.exists()
+
+
 # The other commands.
 
 

@@ -115,11 +115,19 @@ def _run(app: "App", values: Mapping[str, Any]) -> None:
                 frame = watch.get()
                 if frame is None:
                     raise UserError("The job's events ended before the job did.")
+                if frame["kind"] == "status" and bar.total is None:
+                    _check_engine(frame["engine"])
                 if frame["job"] == job.id and _show(bar, frame):
                     return
     except KeyboardInterrupt:
         app.signal(job.id, Signal.CANCEL)
         raise
+
+
+def _check_engine(engine: Mapping[str, Any]) -> None:
+    """An engine that does not start is tried again for ever, which is right for a server and wrong for a command."""
+    if engine["state"] == "dead":
+        raise UserError(engine["text"].partition(" Trying again")[0])
 
 
 def _show(bar: "tqdm[Any]", frame: Mapping[str, Any]) -> bool:

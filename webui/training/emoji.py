@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import resvg_py
 from PIL import Image
 
 from webui.errors import MissingTrainingData
@@ -143,6 +142,8 @@ def _draw_svg(body: str, width: int, height: int) -> Image.Image:
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}">{body}</svg>'
     )
+    import resvg_py  # needed by this style of pictures only
+
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=256, skip_system_fonts=True))
     return Image.open(io.BytesIO(png)).convert("RGBA")
 
