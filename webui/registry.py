@@ -12,6 +12,9 @@ SCHEDULES = ("Automatic", "Uniform", "Karras", "Exponential", "SGM Uniform", "Si
 PREVIEWS = ("Off", "Linear", "Full")
 """Live preview: none, a linear map from latents to colours, or the decoder itself."""
 
+CHOICES = {"sampler": SAMPLERS, "schedule": SCHEDULES, "preview": PREVIEWS}
+"""Name of a registry, as `Param.choices` says it, to its names."""
+
 _ALIASES = {
     "k_euler": "Euler",
     "k_euler_a": "Euler a",

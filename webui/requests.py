@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, parameters
-from webui.registry import PREVIEWS, SAMPLERS, SCHEDULES, canonical_sampler
+from webui.registry import CHOICES, canonical_sampler
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -76,13 +76,10 @@ class TextToImage:
                 f"{self.width}×{self.height} times batch size {self.batch_size} is more than "
                 f"{MAX_PIXELS:,} pixels at once. Use a smaller size or batch size, and a higher batch count."
             )
-        for value, known, what in (
-            (self.sampler, SAMPLERS, "sampler"),
-            (self.schedule, SCHEDULES, "schedule"),
-            (self.preview, PREVIEWS, "preview"),
-        ):
-            if value not in known:
-                raise UnknownName(what, value, known)
+        for name, declared in parameters(type(self)).items():
+            what = declared.param.choices
+            if what and getattr(self, name) not in CHOICES[what]:
+                raise UnknownName(what, getattr(self, name), CHOICES[what])
         return self
 
     @property

@@ -8,10 +8,8 @@ from webui.app import App
 from webui.errors import CheckpointError, UnknownName
 from webui.library import Passport
 from webui.params import Parameter, parameters
-from webui.registry import PREVIEWS, SAMPLERS, SCHEDULES
+from webui.registry import CHOICES
 from webui.requests import REQUESTS
-
-CHOICES = {"sampler": SAMPLERS, "schedule": SCHEDULES, "preview": PREVIEWS}
 
 
 def routes(app: App) -> APIRouter:

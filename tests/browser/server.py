@@ -1,0 +1,73 @@
+"""A real server process for browser tests: the command line's `serve`, on a free port, with its own folders."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from webui.settings import ROOT
+
+SERVE = "import sys; from webui.cli import main; sys.exit(main(sys.argv[1:]))"
+START_SECONDS = 120
+"""A cold import of Gradio and torch on a busy machine."""
+STOP_SECONDS = 20
+
+
+class Server:
+    def __init__(self, home: Path, models_dir: Path) -> None:
+        self.home = home
+        self._models_dir = models_dir
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers and its engine is ready."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        folders = {"data": self.home / "data", "models": self._models_dir, "outputs": self.home / "outputs"}
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
+        flags = [part for name, folder in folders.items() for part in (f"--{name}-dir", str(folder))]
+        with (self.home / "console.txt").open("ab") as console:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SERVE, "serve", "--no-browser", "--port", str(self.port), *flags],
+                cwd=ROOT, stdout=console, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    @property
+    def console(self) -> str:
+        return (self.home / "console.txt").read_text("utf-8", "replace")
+
+    def _wait_until_ready(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            assert self._process is not None
+            assert self._process.poll() is None, f"the server ended:\n{self.console}"
+            if self._engine_is_ready():
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"the server was not ready in {START_SECONDS} s:\n{self.console}")
+
+    def _engine_is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v1/status", timeout=5) as answer:
+                return b'"state":"ready"' in answer.read()
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False

@@ -1,0 +1,61 @@
+"""Every language has every word, and English says what the declarations say."""
+
+import re
+from string import ascii_letters
+
+import pytest
+
+from webui.params import parameters
+from webui.requests import REQUESTS
+from webui.ui.assets_router import ASSETS
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+USED = re.compile(r"""\bt\(\s*["'`]([^"'`]+)["'`]""")
+
+
+def words(language: str) -> dict[str, str]:
+    from webui.ui.languages import words
+
+    return dict(words(language))
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_english_labels_and_help_are_the_declared_ones(kind: str) -> None:
+    english = words("en")
+    for name, field in parameters(REQUESTS[kind]).items():
+        assert english[f"param.{name}.label"] == field.param.label
+        assert english[f"param.{name}.help"] == field.param.help
+
+
+def test_every_language_has_the_same_keys_and_placeholders() -> None:
+    english, korean = words("en"), words("ko")
+    assert english.keys() == korean.keys()
+    for key in english:
+        assert sorted(PLACEHOLDER.findall(english[key])) == sorted(PLACEHOLDER.findall(korean[key])), key
+        assert english[key].strip(), key
+        assert korean[key].strip(), key
+
+
+def test_korean_is_korean() -> None:
+    english, korean = words("en"), words("ko")
+    same = [key for key in english if english[key] == korean[key] and not key.startswith("language.")]
+    assert same == []
+    latin = [key for key, text in korean.items() if text.isascii() and any(c in ascii_letters for c in text)]
+    assert latin == ["language.en"]
+
+
+def test_every_word_the_script_asks_for_exists() -> None:
+    english = words("en")
+    for path in ASSETS.glob("*.js"):
+        for key in USED.findall(path.read_text("utf-8")):
+            start = key.split("${")[0]
+            assert key in english or ("${" in key and any(known.startswith(start) for known in english)), (
+                f"{path}: {key}"
+            )
+
+
+def test_a_key_without_words_is_an_error() -> None:
+    from webui.ui.languages import word
+
+    with pytest.raises(KeyError, match="no 'nothing'"):
+        word("nothing")

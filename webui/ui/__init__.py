@@ -1,0 +1,1 @@
+"""The page: layout and controls by Gradio, everything live by plain JavaScript in `assets/`."""

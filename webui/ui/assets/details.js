@@ -1,0 +1,61 @@
+// What the picture on display was made with, and what can be done with it.
+
+import { copyText, h } from "./dom.js";
+import { putIntoForm } from "./form.js";
+import { pictureUrl } from "./gallery.js";
+import { duration } from "./progress.js";
+import { t } from "./words.js";
+
+const COPIED_FOR = 1500;
+
+export function details(kind, { picture, job }) {
+  return [
+    h("div", { class: "easel-actions" }, download(picture), copyButton(picture), useButton(kind, picture, job)),
+    facts(picture, job),
+    h(
+      "details",
+      { class: "easel-parameters" },
+      h("summary", {}, t("details.all")),
+      h("pre", { tabindex: "0" }, picture.parameters),
+    ),
+  ];
+}
+
+function download(picture) {
+  const name = `${String(picture.number ?? 0).padStart(5, "0")}-${picture.seed}.png`;
+  return h("a", { class: "easel-button", href: pictureUrl(picture), download: name }, t("details.download"));
+}
+
+function copyButton(picture) {
+  const button = h("button", { type: "button", class: "easel-button easel-copy" }, t("details.copy"));
+  button.addEventListener("click", async () => {
+    button.textContent = (await copyText(picture.parameters)) ? t("details.copied") : t("details.not_copied");
+    setTimeout(() => (button.textContent = t("details.copy")), COPIED_FOR);
+  });
+  return button;
+}
+
+function useButton(kind, picture, job) {
+  const use = () => putIntoForm(kind, { ...job.request, seed: picture.seed });
+  return h("button", { type: "button", class: "easel-button easel-use", onclick: use }, t("details.use"));
+}
+
+function facts(picture, job) {
+  const { request, timings } = job;
+  const rows = [
+    ["param.prompt.label", request.prompt],
+    ["param.negative_prompt.label", request.negative_prompt],
+    ["param.seed.label", picture.seed],
+    ["details.size", `${picture.width} × ${picture.height}`],
+    ["param.sampler.label", [request.sampler, request.schedule].filter((name) => name && name !== "Automatic").join(", ")],
+    ["param.num_inference_steps.label", request.num_inference_steps],
+    ["param.guidance_scale.label", request.guidance_scale],
+    ["param.checkpoint.label", request.checkpoint],
+    ["details.time", timings?.total ? duration(timings.total) : ""],
+  ];
+  const filled = rows.filter(([, value]) => value !== "" && value !== undefined && value !== null);
+  return h("dl", { class: "easel-facts" }, ...filled.map(([key, value]) => fact(key, value)));
+}
+
+const fact = (key, value) =>
+  h("div", { class: key.includes("prompt") ? "easel-wide" : "" }, h("dt", {}, t(key)), h("dd", {}, String(value)));

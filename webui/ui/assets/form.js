@@ -1,0 +1,143 @@
+// A form's values: restored when the page opens, remembered on input, sent as one request.
+// Gradio holds the controls; webui/ui/form.py wires them to the functions exported here.
+
+import { book } from "./jobs.js";
+import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
+import { browser, tab } from "./storage.js";
+
+const SAVE_DELAY = 300;
+const WATCHED = ["input", "change", "click", "keyup"];
+
+/** Kind -> {spec, names, checkpoint, pending}: what startForm was told, the checkpoint in the form, values to fill. */
+const forms = new Map();
+let checkpoints = { checkpoints: [], default: "" };
+
+/** Gradio's load event: the values that the controls get. Resolves before the reader can have typed. */
+export async function startForm(spec, values) {
+  const form = { spec, names: Object.keys(spec.fields), pending: {} };
+  forms.set(spec.kind, form);
+  await loadCheckpoints(getCheckpoints);
+  const fresh = named(form, values);
+  const saved = tab.get(`form.${spec.kind}`) ?? browser.get(`form.${spec.kind}`) ?? {};
+  const restored = { ...fresh, ...fitting(form, saved) };
+  form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
+  watch(spec.kind);
+  setTimeout(() => (document.documentElement.dataset.easelStarted = spec.kind));  // when Gradio has drawn the values
+  return form.names.map((name) => (name === "checkpoint" ? checkpointUpdate(restored.checkpoint) : restored[name]));
+}
+
+/** Remember everything typed, for this tab and for the next one. */
+export function saveForm(kind, values) {
+  const form = forms.get(kind);
+  if (!form) return;
+  const current = named(form, values);
+  for (const storage of [tab, browser]) storage.set(`form.${kind}`, current);
+  if (current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
+}
+
+/** Send the form as one job. An emptied number is left out, which asks for the field's default. */
+export function submitForm(kind, names, values) {
+  const request = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+  if (forms.has(kind)) saveForm(kind, values);
+  void book.submit(kind, request);
+}
+
+/** Gradio's answer to a click on the hidden fill button: the values now, with the pending ones put in. */
+export function fillForm(kind, values) {
+  const form = forms.get(kind);
+  const filled = { ...named(form, values), ...form.pending };
+  form.pending = {};
+  form.checkpoint = filled.checkpoint;
+  remember(kind);
+  return form.names.map((name) => filled[name]);
+}
+
+/** Put values into a form; what the form does not know or its limits do not allow is left as it is. */
+export function putIntoForm(kind, values) {
+  const form = forms.get(kind);
+  if (!form) return;
+  form.pending = fitting(form, values);
+  press(`${kind}_fill`);
+}
+
+/** Values of a form that nobody has touched, for the checkpoint that is chosen. */
+export function resetForm(kind) {
+  const form = forms.get(kind);
+  if (form) putIntoForm(kind, recommended(form, form.checkpoint));
+}
+
+/** "Reuse seed": what the result shows; the seed in the form when there is no picture yet. */
+export function reuseSeed(kind, [seed]) {
+  remember(kind);
+  return document.querySelector(`easel-result[kind="${kind}"]`)?.seed ?? seed;
+}
+
+/** Look at the models folder again and offer what is there. */
+export async function refreshCheckpoints([current]) {
+  await loadCheckpoints(askForRefresh);
+  return checkpointUpdate(knownCheckpoint(current));
+}
+
+async function loadCheckpoints(ask) {
+  try {
+    checkpoints = await ask();
+    book.knowCheckpoints(checkpoints.checkpoints.length);
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;  // the status line says that the server is away
+  }
+}
+
+const checkpointNamed = (name) => checkpoints.checkpoints.find((checkpoint) => checkpoint.name === name);
+const knownCheckpoint = (name) => (checkpointNamed(name) || !checkpoints.default ? name : checkpoints.default);
+
+function checkpointUpdate(value) {
+  if (!checkpoints.checkpoints.length) return value;
+  const choices = checkpoints.checkpoints.map(({ name, title, problem }) => [problem ? `⚠ ${title}` : title, name]);
+  return { __type__: "update", choices, value };
+}
+
+const named = (form, values) => Object.fromEntries(form.names.map((name, i) => [name, values[i]]));
+
+const fitting = (form, values) =>
+  Object.fromEntries(form.names.filter((name) => fits(form, name, values[name])).map((name) => [name, values[name]]));
+
+function fits(form, name, value) {
+  const { type, minimum, maximum, choices } = form.spec.fields[name];
+  if (typeof value !== type) return false;
+  if (name === "checkpoint") return Boolean(checkpointNamed(value));
+  if (type === "number") return Number.isFinite(value) && !(value < minimum) && !(value > maximum);
+  return !choices || choices.includes(value);
+}
+
+/** The page's defaults with a checkpoint's own on top. */
+function recommended(form, checkpoint) {
+  const defaults = Object.fromEntries(form.names.map((name) => [name, form.spec.fields[name].default]));
+  return { ...defaults, ...fitting(form, checkpointNamed(checkpoint)?.defaults ?? {}), checkpoint };
+}
+
+/** Another checkpoint was chosen: values that are still the last one's defaults become the new one's. */
+function followCheckpoint(form, current) {
+  const before = recommended(form, form.checkpoint);
+  const after = recommended(form, current.checkpoint);
+  form.checkpoint = current.checkpoint;
+  const untouched = form.names.filter((name) => name !== "checkpoint" && current[name] === before[name]);
+  const changes = Object.fromEntries(untouched.filter((n) => after[n] !== before[n]).map((n) => [n, after[n]]));
+  if (Object.keys(changes).length) putIntoForm(form.spec.kind, changes);
+}
+
+const timers = new Map();
+
+function watch(kind) {
+  const later = (event) => {
+    if (event.isTrusted) remember(kind);  // not our own clicks on the hidden buttons
+  };
+  for (const type of WATCHED) document.addEventListener(type, later, { capture: true });
+  addEventListener("pagehide", () => press(`${kind}_save`));
+}
+
+function remember(kind) {
+  clearTimeout(timers.get(kind));
+  timers.set(kind, setTimeout(() => press(`${kind}_save`), SAVE_DELAY));
+}
+
+const press = (id) => document.getElementById(id)?.click();

@@ -1,0 +1,185 @@
+// What the page knows about jobs and the engine, kept up to date from frames. Draws nothing.
+
+import { EventLine } from "./events.js";
+import { getJob, ServerError, submitJob, tellJob, Unreachable } from "./server.js";
+import { tab } from "./storage.js";
+
+const OWN_JOBS_REMEMBERED = 50;
+const FINAL = new Set(["done", "failed", "cancelled"]);
+export const isFinal = (job) => FINAL.has(job.state);
+
+/** Ids of the jobs that this tab has submitted, oldest first. */
+function remembered() {
+  const ids = tab.get("jobs");
+  return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
+}
+
+/** Emits "change" whenever anything a reader could show is different, and "submit" when a request sets out. */
+class JobBook extends EventTarget {
+  #jobs = new Map();
+  /** Jobs that are being asked for -> frames about them that arrived meanwhile, to be told again on top. */
+  #fetching = new Map();
+  #line = new EventLine();
+  #own = remembered();
+  /** State of engine and queue as /api/v1/status says it; null until known. */
+  status = null;
+  /** Requests that the server refused or never got: [{kind, values, error}], newest last. */
+  refused = [];
+  /** Whether there is a model at all; null until known. */
+  hasCheckpoint = null;
+  /** Requests on their way to the server. */
+  sending = 0;
+  /** What was asked of a job and not yet seen to happen: id -> "cancel" | "skip" | "pause" | "resume". */
+  asked = new Map();
+
+  open() {
+    this.#line.addEventListener("frame", (event) => this.#apply(event.detail));
+    this.#line.addEventListener("connection", () => this.#changed());
+    this.#line.open();
+    for (const id of this.#own) this.#fetch(id);
+  }
+
+  get connection() {
+    return this.#line.connection;
+  }
+
+  /** Jobs of this page, or of everyone when it has none, oldest first. */
+  get shown() {
+    const own = this.#own.map((id) => this.#jobs.get(id)).filter(Boolean);
+    return own.length || this.#own.length ? own : this.#byAge([...this.#jobs.values()]);
+  }
+
+  /** Send a request. Its outcome shows up in `shown` or in `refused`. */
+  async submit(kind, values) {
+    this.sending += 1;
+    this.refused = [];
+    this.dispatchEvent(new Event("submit"));
+    this.#changed();
+    try {
+      const job = await submitJob(kind, values);
+      // A quick job's frames can overtake this answer, which is then the older news.
+      if (!this.#jobs.has(job.id) && !this.#fetching.has(job.id)) this.#keep(job);
+      this.#own = [...this.#own.filter((id) => id !== job.id), job.id].slice(-OWN_JOBS_REMEMBERED);
+      tab.set("jobs", this.#own);
+      return job;
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      this.refused = [...this.refused, { kind, values, error }];
+      return null;
+    } finally {
+      this.sending -= 1;
+      this.#changed();
+    }
+  }
+
+  /** Cancel, skip, pause or resume. A job that is already past it is not an error worth a card. */
+  async tell(id, action) {
+    this.asked.set(id, action);
+    this.#changed();
+    try {
+      await tellJob(id, action);  // what became of it comes as a frame
+    } catch (error) {
+      this.asked.delete(id);
+      if (error instanceof Unreachable) this.refused = [{ error }];
+      else this.#fetch(id);
+    }
+    this.#changed();
+  }
+
+  knowCheckpoints(count) {
+    this.hasCheckpoint = count > 0;
+    this.#changed();
+  }
+
+  dismissRefusals() {
+    this.refused = [];
+    this.#changed();
+  }
+
+  #apply(frame) {
+    if (frame.kind === "snapshot") {
+      for (const job of frame.jobs) this.#keep(job);
+      this.status = frame.status;
+      for (const id of this.#own) if (!frame.jobs.some((job) => job.id === id)) this.#fetch(id);
+    } else if (frame.kind === "status") {
+      const { n: _n, job: _job, kind: _kind, ...status } = frame;
+      this.status = status;
+    } else if (frame.job) {
+      this.#applyToJob(frame);
+    }
+    this.#changed();
+  }
+
+  #applyToJob(frame) {
+    this.#fetching.get(frame.job)?.push(frame);
+    const job = this.#jobs.get(frame.job);
+    if (!job) return void this.#fetch(frame.job, [frame]);
+    const changes = CHANGES[frame.kind]?.(job, frame) ?? {};
+    const state = frame.state ?? job.state;
+    this.#keep({ ...job, ...changes, state });
+  }
+
+  #keep(job) {
+    const known = this.#jobs.get(job.id);
+    // An answer that was under way while the job ended must not bring it back to life.
+    if (known && isFinal(known) && !isFinal(job)) return;
+    if (this.#isAnswered(job, known)) this.asked.delete(job.id);
+    this.#jobs.set(job.id, job);
+  }
+
+  #isAnswered(job, known) {
+    const action = this.asked.get(job.id);
+    if (isFinal(job)) return true;
+    if (action === "pause") return job.state === "paused";
+    if (action === "resume") return job.state !== "paused";
+    if (action === "skip") return Boolean(known) && job.progress?.picture !== known.progress?.picture;
+    return false;
+  }
+
+  async #fetch(id, frames = []) {
+    if (this.#fetching.has(id)) return;
+    this.#fetching.set(id, frames);
+    try {
+      this.#keep(await getJob(id));
+      this.#fetching.delete(id);
+      for (const frame of frames) this.#applyToJob(frame);
+    } catch (error) {
+      if (error instanceof ServerError && error.kind === "NotFound") {
+        this.#own = this.#own.filter((own) => own !== id);
+        tab.set("jobs", this.#own);
+      }
+    } finally {
+      this.#fetching.delete(id);
+    }
+    this.#changed();
+  }
+
+  #byAge(jobs) {
+    return jobs.sort((a, b) => (a.created < b.created ? -1 : 1));
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+const LIVE = ["phase", "picture", "pictures", "step", "total", "eta"];
+
+/** Kind of frame -> what it changes in a job. Kinds that only carry the state are absent. */
+const CHANGES = {
+  progress: (job, frame) => ({
+    progress: Object.fromEntries(LIVE.map((name) => [name, frame[name] ?? null])),
+    preview: frame.preview ?? job.preview,
+    position: 0,
+  }),
+  started: () => ({ position: 0 }),
+  image: (job, { image }) => ({ pictures: [...job.pictures.filter((known) => known.id !== image.id), image] }),
+  warning: (job, { text }) => (job.warnings.includes(text) ? {} : { warnings: [...job.warnings, text] }),
+  failed: (job, frame) => ({ error: { kind: frame.error, text: frame.text }, preview: null }),
+  cancelled: () => ({ preview: null }),
+  done: (job, { timings }) => ({ timings: timings ?? null, preview: null }),
+  state: (job, { position }) => ({ position: position ?? job.position }),
+  queued: (job, { position }) => ({ position: position ?? job.position }),
+};
+
+export const book = new JobBook();

@@ -1,0 +1,171 @@
+// <easel-result kind="txt2img">: the stage with the live preview, progress and its buttons, cards, gallery, details.
+
+import { errorCards, queueRows, warningCards } from "./cards.js";
+import { details } from "./details.js";
+import { h, renewed, setText } from "./dom.js";
+import { Gallery, picturesOf, pictureUrl } from "./gallery.js";
+import { book, isFinal } from "./jobs.js";
+import { line, percent } from "./progress.js";
+import { t } from "./words.js";
+
+const ACTIONS = { interrupt: "cancel", skip: "skip", pause: "pause", resume: "resume" };
+const ANNOUNCED_EVERY = 25;  // percent
+
+class EaselResult extends HTMLElement {
+  #chosen = null;  // id of the picture the reader picked; null follows the work
+  #dismissed = new Set();
+  #announced = "";
+  #redraw = () => this.#scheduleUpdate();
+  #follow = () => (this.#chosen = null);
+  #scheduled = false;
+
+  connectedCallback() {
+    this.kind = this.getAttribute("kind");
+    if (!this.stage) this.#build();
+    book.addEventListener("change", this.#redraw);
+    book.addEventListener("submit", this.#follow);
+    this.#update();
+  }
+
+  disconnectedCallback() {
+    book.removeEventListener("change", this.#redraw);
+    book.removeEventListener("submit", this.#follow);
+  }
+
+  /** For "reuse seed": that of the picture on display, else of the job at work, else of the newest picture. */
+  get seed() {
+    const entries = picturesOf(this.#jobs());
+    return this.#entry(entries)?.picture.seed ?? this.job?.request.seed ?? entries[0]?.picture.seed ?? null;
+  }
+
+  #jobs() {
+    return book.shown.filter((job) => job.kind === this.kind);
+  }
+
+  #build() {
+    this.image = h("img", { class: "easel-picture", hidden: true });
+    this.link = h("a", { target: "_blank", rel: "noopener", class: "easel-picture-link" }, this.image);
+    this.notice = h("div", { class: "easel-notice" });
+    this.stage = h("div", { class: "easel-stage" }, this.link, this.notice);
+    this.fill = h("div", { class: "easel-bar-fill" });
+    const range = { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": t("progress.label") };
+    this.bar = h("div", { class: "easel-bar", ...range }, this.fill);
+    this.text = h("span", { class: "easel-line" });
+    this.buttons = Object.fromEntries(Object.keys(ACTIONS).map((name) => [name, this.#button(name)]));
+    const row = h("div", { class: "easel-live-row" }, this.text, ...Object.values(this.buttons));
+    this.live = h("div", { class: "easel-live" }, this.bar, row);
+    this.cards = h("div", { class: "easel-cards" });
+    this.queue = h("ul", { class: "easel-queue", "aria-label": t("queue.label") });
+    this.gallery = new Gallery(this.kind, (id) => this.#choose(id));
+    this.details = h("div", { class: "easel-details" });
+    this.speaker = h("p", { class: "easel-sr", "aria-live": "polite" });
+    this.replaceChildren(this.cards, this.stage, this.live, this.queue, this.gallery.element, this.details, this.speaker);
+  }
+
+  #button(name) {
+    const press = () => this.job && book.tell(this.job.id, ACTIONS[name]);
+    const attributes = { type: "button", class: "easel-button", id: `${this.kind}_${name}`, title: t(`action.${name}.title`) };
+    return h("button", { ...attributes, onclick: press }, t(`action.${ACTIONS[name]}`));
+  }
+
+  #choose(id) {
+    this.#chosen = id;
+    this.#update();
+  }
+
+  /** Several frames of one moment make one update; a timer and not an animation frame, to work in hidden tabs. */
+  #scheduleUpdate() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setTimeout(() => {
+      this.#scheduled = false;
+      this.#update();
+    });
+  }
+
+  #update() {
+    const jobs = this.#jobs();
+    const active = jobs.filter((job) => !isFinal(job));
+    this.job = active.find((job) => job.state === "running") ?? active.find((job) => job.state === "queued") ?? active.at(-1);
+    const entries = picturesOf(jobs);
+    const entry = this.#entry(entries);
+    this.#updateStage(entry);
+    this.#updateLive();
+    this.#updateCards(jobs, active);
+    this.gallery.update(entries, entry?.picture.id ?? null);
+    renewed(this.details, entry ? [entry.picture.id, entry.job.timings] : null, () => (entry ? details(this.kind, entry) : []));
+    this.#announce(jobs);
+  }
+
+  /** The picture to show instead of the live preview: the chosen one, or the newest when nothing is being made. */
+  #entry(entries) {
+    const chosen = entries.find(({ picture }) => picture.id === this.#chosen);
+    const isWorking = this.job && this.job.state !== "paused";
+    return chosen ?? (isWorking || book.sending ? undefined : entries[0]);
+  }
+
+  #updateStage(entry) {
+    const source = entry ? pictureUrl(entry.picture) : this.job?.preview;
+    this.image.hidden = !source;
+    if (source && this.image.getAttribute("src") !== source) this.image.src = source;
+    this.image.alt = entry ? entry.job.request.prompt || t("gallery.no_prompt") : t("preview.alt");
+    this.stage.dataset.shows = entry ? "picture" : source ? "preview" : "notice";
+    if (entry) this.link.href = source;
+    else this.link.removeAttribute("href");
+    renewed(this.notice, source ? "" : [Boolean(this.job), book.sending, book.hasCheckpoint], () => (source ? [] : this.#noticeText()));
+  }
+
+  #noticeText() {
+    if (this.job || book.sending) return h("span", { class: "easel-pulse", "aria-hidden": "true" });
+    if (book.hasCheckpoint === false) return [h("h2", {}, t("error.NoCheckpoint")), h("p", {}, t("empty.no_checkpoint"))];
+    return [h("h2", {}, t("empty.title")), h("p", {}, t("empty.text")), h("p", { class: "easel-keys" }, t("empty.keys"))];
+  }
+
+  #updateLive() {
+    const job = this.job;
+    this.live.hidden = !job && !book.sending;
+    if (!job) return setText(this.text, t("state.sending"));
+    const asked = book.asked.get(job.id);
+    setText(this.text, line(job, asked));
+    this.bar.setAttribute("aria-valuenow", String(percent(job)));
+    this.bar.setAttribute("aria-valuetext", this.text.textContent);
+    this.fill.style.width = `${percent(job)}%`;
+    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && job.progress?.phase !== "sampling");
+    const possible = { interrupt: true, skip: job.state === "running", pause: job.state === "running", resume: job.state === "paused" };
+    for (const [name, button] of Object.entries(this.buttons)) {
+      button.hidden = !possible[name];
+      button.disabled = asked === ACTIONS[name];
+    }
+  }
+
+  #updateCards(jobs, active) {
+    const others = active.filter((job) => job !== this.job);
+    const warnings = (this.job ?? jobs.at(-1))?.warnings ?? [];
+    const errors = [book.refused.map(({ error }) => error.message), jobs.at(-1)?.id, jobs.at(-1)?.error, [...this.#dismissed]];
+    renewed(this.cards, [errors, warnings], () => [
+      ...errorCards(jobs, this.#dismissed, (id) => this.#dismiss(id)),
+      ...warningCards(warnings),
+    ]);
+    this.queue.hidden = others.length === 0;
+    renewed(this.queue, others.map((job) => [job.id, line(job, book.asked.get(job.id))]), () => queueRows(others));
+  }
+
+  #dismiss(id) {
+    this.#dismissed.add(id);
+    this.#update();
+  }
+
+  /** Screen readers hear changes of state and every quarter, not every step. */
+  #announce(jobs) {
+    const job = this.job ?? jobs.at(-1);
+    if (!job) return;
+    const quarter = Math.floor(percent(job) / ANNOUNCED_EVERY) * ANNOUNCED_EVERY;
+    const key = `${job.id} ${job.state} ${isFinal(job) ? "" : quarter}`;
+    if (key === this.#announced) return;
+    this.#announced = key;
+    const running = job.state === "running" && quarter > 0;
+    setText(this.speaker, running ? t("progress.percent", { n: quarter }) : t(`state.${job.state}`));
+  }
+}
+
+export const define = () => customElements.define("easel-result", EaselResult);

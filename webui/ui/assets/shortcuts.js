@@ -1,0 +1,26 @@
+// Keys that work anywhere on the page: Ctrl/Cmd+Enter generates, Esc stops, Alt+Enter skips.
+
+const isOpen = () => document.querySelector("dialog[open], ul[role=listbox]:not([hidden])");
+
+export function listenToKeys(kind) {
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      const id = idFor(event);
+      const button = id && document.getElementById(`${kind}_${id}`);
+      if (!button || button.disabled || button.hidden) return;
+      event.preventDefault();
+      event.stopPropagation();
+      button.click();
+    },
+    { capture: true },
+  );
+}
+
+function idFor(event) {
+  if (event.isComposing) return null;  // Enter that ends a Korean syllable is not a command
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return "generate";
+  if (event.key === "Enter" && event.altKey) return "skip";
+  if (event.key === "Escape" && !isOpen()) return "interrupt";
+  return null;
+}

@@ -1,0 +1,80 @@
+"""One Gradio control per declared parameter: range, step, label and help come from the declaration.
+
+Knows neither where a control stands on the page nor what becomes of its value.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from webui.params import Parameter
+from webui.registry import CHOICES
+from webui.ui.languages import has_word, word
+
+ELEMENT_IDS: Mapping[str, str] = {
+    "negative_prompt": "neg_prompt",
+    "num_inference_steps": "steps",
+    "sampler": "sampling",
+    "schedule": "scheduler",
+    "guidance_scale": "cfg_scale",
+}
+"""Where AUTOMATIC1111's element id differs from our name; user scripts and styles know these ids."""
+
+LONG_TEXT = 1000
+"""A text that may be longer gets a box of several lines."""
+MOST_SLIDER_POSITIONS = 10_000
+"""A range with more positions cannot be hit with a slider; it gets a number box."""
+
+
+def element_id(kind: str, name: str) -> str:
+    return f"{kind}_{ELEMENT_IDS.get(name, name)}"
+
+
+def control(kind: str, parameter: Parameter, value: Any, **layout: Any) -> Any:
+    """The control for `parameter` on the tab of `kind`, showing `value`. `layout` goes to the Gradio component."""
+    common = {
+        "label": word(f"param.{parameter.name}.label"),
+        "info": word(f"param.{parameter.name}.help"),
+        "value": value,
+        "elem_id": element_id(kind, parameter.name),
+        "interactive": True,
+        **layout,
+    }
+    if parameter.param.choices:
+        return gr.Dropdown(choices=_choices(parameter.param.choices), filterable=False, **common)
+    if parameter.type is str:
+        return _text(parameter, common)
+    if parameter.type in (int, float):
+        return _number(parameter, common)
+    raise TypeError(f"There is no control for '{parameter.name}' of type {parameter.type.__name__} yet.")
+
+
+def tool(name: str, elem_id: str) -> gr.Button:
+    """A small button that shows an icon (assets/easel.css) and is read out as `tool.<name>`."""
+    return gr.Button(
+        word(f"tool.{name}"), elem_id=elem_id, elem_classes=["easel-tool", f"easel-icon-{name}"], scale=0, min_width=36
+    )
+
+
+def _choices(registry: str) -> list[tuple[Any, str]]:
+    """Names with the words shown for them; most names are the same in every language."""
+    keys = ((name, f"choice.{registry}.{name}") for name in CHOICES[registry])
+    return [(word(key) if has_word(key) else name, name) for name, key in keys]
+
+
+def _text(parameter: Parameter, common: dict[str, Any]) -> Any:
+    long = (parameter.param.max_length or 0) > LONG_TEXT
+    lines = {"lines": 3, "max_lines": 12} if long else {}
+    return gr.Textbox(**{**lines, **common})
+
+
+def _number(parameter: Parameter, common: dict[str, Any]) -> Any:
+    param = parameter.param
+    precision = {"precision": 0} if parameter.type is int else {}
+    if param.minimum is None or param.maximum is None or param.step is None:
+        return gr.Number(**precision, **common)
+    if (param.maximum - param.minimum) / param.step > MOST_SLIDER_POSITIONS:
+        # Limits are left to the request type: the box would silently clamp instead of saying what is wrong.
+        return gr.Number(step=param.step, **precision, **common)
+    return gr.Slider(minimum=param.minimum, maximum=param.maximum, step=param.step, **precision, **common)

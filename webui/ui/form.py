@@ -1,0 +1,79 @@
+"""A form: the controls of one kind of request by name, and their wiring to `assets/form.js`.
+
+No value ever passes through a Python handler: the browser collects the controls and posts one request to
+/api/v1/jobs, where the request type validates it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from webui.params import Parameter, parameters
+from webui.registry import CHOICES
+from webui.requests import REQUESTS
+
+SCRIPT = "easel/easel.js"
+
+
+def call(function: str, *arguments: Any) -> str:
+    """JavaScript for a Gradio event: our `function` with constant arguments, then the list of input values."""
+    constants = "".join(f"{json.dumps(argument)}, " for argument in arguments)
+    return f'async (...v) => (await import(new URL("{SCRIPT}", document.baseURI).href)).{function}({constants}v)'
+
+
+@dataclass(frozen=True)
+class Form:
+    """Every field of a request type has exactly one control here."""
+
+    kind: str
+    controls: Mapping[str, Any]
+    """Field name -> Gradio component."""
+    defaults: Mapping[str, Any]
+    """What an untouched form holds, without the checkpoint's own recommendations."""
+
+    def __post_init__(self) -> None:
+        if set(self.controls) != set(self.fields):
+            raise ValueError(f"Controls and fields of {self.kind} differ: {set(self.controls) ^ set(self.fields)}")
+
+    @property
+    def fields(self) -> Mapping[str, Parameter]:
+        return parameters(REQUESTS[self.kind])
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.controls)
+
+    def wire(self, page: gr.Blocks) -> None:
+        """Restore on load, remember on input, and let the script put values into the controls."""
+        controls = list(self.controls.values())
+        spec = {"kind": self.kind, "fields": {name: self._describe(name) for name in self.names}}
+        page.load(fn=None, inputs=controls, outputs=controls, js=call("startForm", spec), show_progress="hidden")
+        save, fill = self._hidden_button("save"), self._hidden_button("fill")
+        save.click(fn=None, inputs=controls, js=call("saveForm", self.kind), trigger_mode="multiple")
+        fill.click(fn=None, inputs=controls, outputs=controls, js=call("fillForm", self.kind), show_progress="hidden")
+
+    def submits(self, button: gr.Button) -> None:
+        """Make `button` send this form. It stays enabled: every click is one more job."""
+        button.click(
+            fn=None,
+            inputs=list(self.controls.values()),
+            js=call("submitForm", self.kind, self.names),
+            trigger_mode="multiple",
+        )
+
+    def _hidden_button(self, purpose: str) -> gr.Button:
+        """What the script clicks to read or write all controls; Gradio offers no other way in."""
+        return gr.Button(purpose, elem_id=f"{self.kind}_{purpose}", elem_classes="easel-hidden")
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        field = self.fields[name]
+        return {
+            "type": {int: "number", float: "number", str: "string"}[field.type],
+            "default": self.defaults[name],
+            "minimum": field.param.minimum,
+            "maximum": field.param.maximum,
+            "choices": list(CHOICES[field.param.choices]) if field.param.choices else None,
+        }

@@ -1,0 +1,73 @@
+"""The page as a whole: header, tabs, and how it is mounted so that it reads no files and asks no other host."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+
+from webui.errors import CheckpointError
+from webui.ui import gradio_setup
+from webui.ui.assets_router import ASSETS, assets_router
+from webui.ui.page_head import PageHead
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from webui.app import App
+
+__all__ = ["assets_router", "build_page", "mount"]
+
+MAX_UPLOAD = "50mb"
+
+
+def build_page(app: "App") -> "gr.Blocks":
+    """Lay the whole page out."""
+    gradio_setup.prepare(app.settings.data_dir)
+    import gradio as gr
+
+    from webui.ui import header, txt2img
+
+    name, recommended = _default_checkpoint(app)
+    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True) as page:
+        checkpoint = header.build(app.library.passports(), name)
+        txt2img.build(page, checkpoint, recommended)
+    return page
+
+
+def mount(fastapi_app: FastAPI, app: "App") -> None:
+    """Put the page at "/". Every other route must have been added before: nothing after it is reachable."""
+    page = build_page(app)
+    import gradio as gr
+
+    from webui.ui.languages import translations
+    from webui.ui.theme import easel_theme
+
+    gr.mount_gradio_app(
+        fastapi_app,
+        page,
+        path="/",
+        run_history=False,
+        footer_links=[],
+        allowed_paths=[],
+        max_file_size=MAX_UPLOAD,
+        favicon_path=str(ASSETS / "favicon.svg"),
+        ssr_mode=False,
+        pwa=False,
+        enable_monitoring=False,
+        i18n=translations(),
+        theme=easel_theme(),
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+    )
+    # Without this Gradio does not check which files a request may name, and any file of the machine can be read.
+    page.has_launched = True
+    mounted: Any = fastapi_app.routes[-1]
+    mounted.app = PageHead(mounted.app)
+
+
+def _default_checkpoint(app: "App") -> tuple[str, Mapping[str, Any]]:
+    """Name and recommended values of the checkpoint a fresh page shows; none when none can be used."""
+    try:
+        passport = app.library.default(app.options.current.default_checkpoint)
+    except CheckpointError:
+        return "", {}  # the page opens all the same and says what to do
+    return passport.name, passport.defaults

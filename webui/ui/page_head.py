@@ -1,0 +1,58 @@
+"""Puts our script and styles into the head of Gradio's page as it goes out.
+
+Gradio's own `head=` is added by its script, after the first paint and after the language has been chosen.
+"""
+
+import re
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEAD = (
+    b'<script src="easel/early.js"></script>'
+    b'<link rel="stylesheet" href="easel/easel.css">'
+    b'<script type="module" src="easel/easel.js"></script>'
+)
+BASE = re.compile(rb"<base [^>]*>")
+"""Ours goes right behind it: before it, relative addresses mean something else."""
+
+
+class PageHead:
+    """Wraps the mounted Gradio app; every answer but the page itself passes untouched."""
+
+    def __init__(self, gradio_app: ASGIApp) -> None:
+        self.gradio_app = gradio_app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and _path_inside_mount(scope) in ("", "/"):
+            await self.gradio_app(scope, receive, _Insertion(send))
+        else:
+            await self.gradio_app(scope, receive, send)
+
+
+class _Insertion:
+    """An ASGI `send` that holds the answer back until it is complete and adds `HEAD`."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message = {}
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        if message["type"] != "http.response.body":
+            await self._send(message)
+            return
+        self._body += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        body = BASE.sub(lambda base: base[0] + HEAD, self._body, count=1)
+        MutableHeaders(raw=self._start["headers"])["content-length"] = str(len(body))
+        await self._send(self._start)
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _path_inside_mount(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
