@@ -17,7 +17,11 @@ from webui.chromium import ARGUMENTS
 OpenPage = Callable[..., EaselPage]
 
 
-@pytest.fixture(scope="session")
+# For this package and no longer: Playwright keeps an event loop running in this thread as long as it is open, and other
+# tests want their own.
+
+
+@pytest.fixture(scope="package")
 def models_dir(tiny_models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint, and the same again with recommendations of its own."""
     folder = tmp_path_factory.mktemp("browser-models")
@@ -28,7 +32,7 @@ def models_dir(tiny_models_dir: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("server"), models_dir)
     try:
@@ -38,7 +42,7 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, "--disable-quic"])

@@ -8,6 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 from webui.settings import ROOT
 
 SERVE = "import sys; from webui.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -50,6 +52,15 @@ class Server:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def kill_engine(self) -> None:
+        """What the system does when memory runs out: kill -9 to the engine process, at once and without a word."""
+        assert self._process is not None
+        for child in psutil.Process(self._process.pid).children():
+            if "webui.workers.child" in child.cmdline():
+                child.kill()
+                return
+        raise AssertionError("the server has no engine process")
 
     @property
     def console(self) -> str:

@@ -130,6 +130,16 @@ def test_a_paused_job_waits_and_then_goes_on_where_it_was(easel: EaselPage) -> N
     assert min(easel.page.evaluate("window.steps")) >= paused_at, "resuming must not begin anew"
 
 
+def test_an_engine_killed_in_mid_job_is_started_again_and_the_job_ends_well(easel: EaselPage, server: Server) -> None:
+    easel.ask("unkillable", steps=MANY_STEPS, size=128)
+    wait_for_steps(easel)
+    server.kill_engine()
+    easel.made("unkillable")
+    assert easel.thumbnails.count() == 1
+    easel.ask("afterwards", steps=2)
+    easel.made("afterwards")
+
+
 def test_two_windows_work_side_by_side(open_page: OpenPage) -> None:
     one, two = open_page(), open_page()
     one.ask("the first window", steps=MANY_STEPS, batch_count=4)
