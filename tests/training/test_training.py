@@ -143,3 +143,63 @@ def test_the_own_tokenizer_cuts_like_clip_and_knows_every_byte(tmp_path):
         assert tokenizer.unk_token_id not in ids[1:-1]
     assert tokenizer.tokenize("red apple")[0] == "red</w>"
     assert (tmp_path / "merges.txt").exists()
+
+
+def paper_emoji(count, size=64):
+    """Pictures nobody drew: coloured discs, enough to go through every stage."""
+    import numpy as np
+
+    from webui.training.emoji import Emoji
+
+    rows, columns = np.mgrid[:size, :size]
+    disc = (rows - size / 2) ** 2 + (columns - size / 2) ** 2 < (size / 3) ** 2
+    colours = np.random.default_rng(0).integers(0, 255, (count, 3), dtype=np.uint8)
+    return [
+        Emoji(
+            style="fluent3d", hexcode=str(number), label=f"disc {number}", tags=("round",), subgroup="geometric",
+            korean=("원",), pixels=np.dstack([np.full((size, size, 3), colour), disc * np.uint8(255)]).astype(np.uint8),
+        )
+        for number, colour in enumerate(colours)
+    ]  # fmt: skip
+
+
+def test_all_stages_in_a_row_give_a_folder_that_the_product_draws_with(tmp_path):
+    import torch
+
+    from webui.contract import Job
+    from webui.engine.engine import create_engine
+    from webui.events import Done, Image
+    from webui.library import Library
+    from webui.requests import build
+    from webui.training.autoencoder import normalise_latents, over, to_rgba, train_autoencoder
+    from webui.training.diffusion import train_unet
+    from webui.training.pipeline import Parts, assemble
+    from webui.training.recipe import Card, DiffusionRecipe, TextEncoderRecipe
+    from webui.training.text_encoder import build_text_encoder, train_tokenizer
+
+    moment = 0.01  # minutes
+    pictures = paper_emoji(6)
+    small = AutoencoderRecipe(minutes=moment, block_out_channels=(8, 8, 8, 8), crop=32, batch_size=2)
+    vae, quality = train_autoencoder(small, pictures, tmp_path / "autoencoder", 0)
+    assert quality > 0
+    normalise_latents(vae, over(to_rgba(pictures), torch.ones(1)))
+    tokenizer = train_tokenizer(["a disc", "round"], 600, tmp_path / "tokenizer")
+    encoder = build_text_encoder(TextEncoderRecipe(minutes=1, hidden_size=32, layers=1, heads=2), tokenizer).eval()
+    tiny = DiffusionRecipe(
+        minutes=moment, block_out_channels=(8, 16), attention_heads=(1, 2), norm_groups=4, batch_size=2, augmentations=2
+    )
+    unet = train_unet(tiny, pictures, vae, encoder, tokenizer, tmp_path / "denoiser", 0)
+    output = tmp_path / "models/checkpoints/toy"
+    output.parent.mkdir(parents=True)
+    card = Card(title="Toy", defaults={"guidance_scale": 2.0})
+    assemble(Parts(vae, encoder, tokenizer, tmp_path / "tokenizer", unet), card, pictures, output)
+
+    passport = Library(output.parent).find("toy")
+    assert (passport.title, passport.native_size, passport.defaults["guidance_scale"]) == ("Toy", 64, 2.0)
+    assert {"vocab.json", "merges.txt"} <= {path.name for path in (output / "tokenizer").iterdir()}
+    request = build(
+        "txt2img", {**passport.defaults, "checkpoint": "toy", "prompt": "a disc", "seed": 1, "num_inference_steps": 2}
+    )
+    events = list(create_engine(tmp_path / "models", "cpu").run(Job(id="j", request=request), lambda: None))
+    assert isinstance(events[-1], Done), events[-1]
+    assert any(isinstance(event, Image) for event in events)
