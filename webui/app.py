@@ -116,6 +116,10 @@ class App:
         """Jobs as JSON, newest first; of every state when none is named."""
         return self._as_json(self.store.jobs(states or (), limit))
 
+    def jobs_named(self, ids: Collection[str]) -> list[dict[str, Any]]:
+        """Those of the named jobs that exist, as JSON, newest first."""
+        return self._as_json(self.store.jobs_named(ids))
+
     def signal(self, job_id: str, signal: Signal) -> JobRecord:
         """Cancel, skip or pause. Raises `NotFound`, or `Conflict` when the job is past it."""
         return self.scheduler.signal(job_id, signal)

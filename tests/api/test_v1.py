@@ -131,6 +131,8 @@ def test_a_picture_whose_file_was_replaced_is_never_served_as_something_else(cli
 def test_jobs_are_listed_newest_first_and_by_state(client):
     ids = [finished(client, submit(client)["id"])["id"] for _ in range(2)]
     assert [job["id"] for job in client.get("/api/v1/jobs?limit=2&state=done").json()["jobs"]] == ids[::-1]
+    named = client.get("/api/v1/jobs", params={"id": [ids[0], "nothing"]}).json()["jobs"]
+    assert [job["id"] for job in named] == [ids[0]]
     assert client.get("/api/v1/jobs?limit=0").status_code == 422
     assert client.get("/api/v1/jobs?state=unknown").status_code == 422
 

@@ -80,6 +80,13 @@ class JobStore:
         )
         return [_job(row) for row in rows]
 
+    def jobs_named(self, ids: Collection[str]) -> list[JobRecord]:
+        """Those of the named jobs that exist, newest first."""
+        marks = ", ".join("?" * len(ids))
+        return [
+            _job(row) for row in self._all(f"SELECT * FROM jobs WHERE id IN ({marks}) ORDER BY number DESC", tuple(ids))
+        ]
+
     def queue(self, limit: int) -> list[JobRecord]:
         """The next jobs to run, first first."""
         rows = self._all(

@@ -31,10 +31,12 @@ def routes(app: App) -> APIRouter:
 
     @router.get("")
     def newest(
-        state: Annotated[list[JobState] | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+        state: Annotated[list[JobState] | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        named: Annotated[list[str] | None, Query(alias="id", max_length=200)] = None,
     ) -> dict[str, Any]:
-        """The newest jobs first, of all states or the named ones."""
-        return {"jobs": app.jobs(states=state, limit=limit)}
+        """The newest jobs first, of all states or the named ones; with `id`, exactly those of them that exist."""
+        return {"jobs": app.jobs(states=state, limit=limit) if named is None else app.jobs_named(named)}
 
     @router.get("/{job_id}")
     def one(job_id: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // What the page knows about jobs and the engine, kept up to date from frames. Draws nothing.
 
 import { EventLine } from "./events.js";
-import { getJob, ServerError, submitJob, tellJob, Unreachable } from "./server.js";
+import { getJob, getNamedJobs, ServerError, submitJob, tellJob, Unreachable } from "./server.js";
 import { tab } from "./storage.js";
 
 const OWN_JOBS_REMEMBERED = 50;
@@ -36,7 +36,6 @@ class JobBook extends EventTarget {
     this.#line.addEventListener("frame", (event) => this.#apply(event.detail));
     this.#line.addEventListener("connection", () => this.#changed());
     this.#line.open();
-    for (const id of this.#own) this.#fetch(id);
   }
 
   get connection() {
@@ -100,7 +99,7 @@ class JobBook extends EventTarget {
     if (frame.kind === "snapshot") {
       for (const job of frame.jobs) this.#keep(job);
       this.status = frame.status;
-      for (const id of this.#own) if (!frame.jobs.some((job) => job.id === id)) this.#fetch(id);
+      void this.#fetchOwn();
     } else if (frame.kind === "status") {
       const { n: _n, job: _job, kind: _kind, ...status } = frame;
       this.status = status;
@@ -134,6 +133,20 @@ class JobBook extends EventTarget {
     if (action === "resume") return job.state !== "paused";
     if (action === "skip") return Boolean(known) && job.progress?.picture !== known.progress?.picture;
     return false;
+  }
+
+  /** Older jobs of this page that the snapshot did not tell. Those that exist no more are forgotten. */
+  async #fetchOwn() {
+    const unknown = this.#own.filter((id) => !this.#jobs.has(id));
+    if (!unknown.length) return;
+    try {
+      for (const job of (await getNamedJobs(unknown)).jobs) this.#keep(job);
+    } catch {
+      return;  // the status line says that the server is away; the next snapshot asks again
+    }
+    this.#own = this.#own.filter((id) => !unknown.includes(id) || this.#jobs.has(id));
+    tab.set("jobs", this.#own);
+    this.#changed();
   }
 
   async #fetch(id, frames = []) {

@@ -60,6 +60,8 @@ function newKey() {
 export const tellJob = (id, action) => post(`api/v1/jobs/${encodeURIComponent(id)}/${action}`);
 export const getJob = (id) => request(`api/v1/jobs/${encodeURIComponent(id)}`);
 export const getJobs = (limit) => request(`api/v1/jobs?limit=${limit}`);
+/** Those of the named jobs that exist. */
+export const getNamedJobs = (ids) => request(`api/v1/jobs?${new URLSearchParams(ids.map((id) => ["id", id]))}`);
 export const getStatus = () => request("api/v1/status");
 export const getCheckpoints = () => request("api/v1/checkpoints");
 export const refreshCheckpoints = () => post("api/v1/checkpoints/refresh");
