@@ -44,7 +44,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"\n  {command}" in shown or f" {command} " in shown
 
 
-@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--device", "gpu"], ["--colour", "red"], ["paint"]])
+@pytest.mark.parametrize(
+    "arguments", [["--port", "99999"], ["--workers", "0"], ["--device", "gpu"], ["--colour", "red"], ["paint"]]
+)
 def test_a_wrong_flag_ends_with_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -83,7 +85,7 @@ def test_several_pictures_are_numbered() -> None:
 
 
 def test_another_format_than_png_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"apple\.png"):
+    with pytest.raises(InvalidRequest, match=r"ends in \.png, not 'apple\.jpg'"):
         generate.targets(Path("apple.jpg"), 1)
 
 

@@ -137,7 +137,8 @@ def test_a_link_on_another_site_may_lead_to_the_page(local: World) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/gradio_api/file=http://127.0.0.1/x", "/gradio_api/file=HTTPS://example.com/x", "/gradio_api/file=//host/x",
+    ["/gradio_api/file/http://example.com/x", "/gradio_api/file///host/share",
+     "/gradio_api/file=http://127.0.0.1/x", "/gradio_api/file=HTTPS://example.com/x", "/gradio_api/file=//host/x",
      "/gradio_api/file=\\\\host\\share", "/gradio_api/file=%68ttp://example.com", "/gradio_api/proxy=https://x.hf.space",
      "/monitoring", "/monitoring/summary", "/openapi.json", "/docs", "/redoc", "/gradio_api/openapi.json",
      "/gradio_api/runs", "/gradio_api/vibe-edit", "/gradio_api/dev/reload"],

@@ -23,6 +23,11 @@ def break_unet(content):
     return lambda folder: (folder / "unet/model.safetensors").write_bytes(content)
 
 
+def safetensors_with(header):
+    content = json.dumps(header).encode()
+    return struct.pack("<Q", len(content)) + content
+
+
 def truncate(folder):
     path = folder / "vae/model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
@@ -43,6 +48,11 @@ def truncate(folder):
         (lambda folder: (folder / "text_encoder/model.safetensors").unlink(), "holds no"),
         (lambda folder: (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}'), "FluxPipeline"),
         (lambda folder: (folder / "model_index.json").write_text("[" * 100_000), "not valid JSON"),
+        (lambda folder: (folder / "unet/gone.safetensors").symlink_to("nowhere"), "cannot be read"),
+        (lambda folder: (folder / "unet/folder.safetensors").mkdir(), "cannot be read"),
+        (lambda folder: (folder / "unet/x.safetensors.index.json").write_text('{"weight_map": []}'), "is missing"),
+        (break_unet(safetensors_with({"w": {"data_offsets": [0]}})), "is missing"),
+        (break_unet(safetensors_with({"w": 3})), "is missing"),
     ],
 )
 def test_a_broken_folder_is_listed_with_its_problem_and_refused_in_a_sentence(tmp_path, damage, words):

@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     serving.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _add_folders(serving)
     _add_device(serving)
-    serving.add_argument("--workers", type=int, default=1, help="engine processes (%(default)s)")
+    serving.add_argument("--workers", type=_count, default=1, help="engine processes (%(default)s)")
     serving.add_argument("--verbose", action="store_true", help="log details, prompts included")
 
     generating = _command(commands, "generate", generate, "make pictures without a browser")
@@ -110,6 +110,12 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port: it goes from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of workers: 1 to 64")
     return int(text)
 
 

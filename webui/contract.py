@@ -22,6 +22,11 @@ class Signal(StrEnum):
     PAUSE = "pause"
     """Put the state aside and free the worker; the job can be resumed."""
 
+    def outranks(self, other: "Signal | None") -> bool:
+        """Whether this one counts when both wait for the same step: cancel over pause over skip."""
+        order = (None, Signal.SKIP, Signal.PAUSE, Signal.CANCEL)
+        return order.index(self) > order.index(other)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:

@@ -5,7 +5,6 @@
     │   └── UnknownName            a name that no registry knows; lists the known
     ├── NotFound                   an id or a file that is not there                HTTP 404
     ├── Conflict                   the thing is not in a state that allows this     HTTP 409
-    ├── Refused                    the gate does not let this through               HTTP 403
     ├── CannotStart                a port, folder or setting prevents the start     exit 2
     ├── CheckpointError            a model file or folder cannot be used            HTTP 422
     │   └── NoCheckpoint           the models folder holds none
@@ -58,12 +57,6 @@ class Conflict(UserError):
     """The thing exists but is not in a state that allows what was asked."""
 
     status = 409
-
-
-class Refused(UserError):
-    """The gate does not let a request through."""
-
-    status = 403
 
 
 class CannotStart(UserError):

@@ -18,10 +18,10 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from webui.settings import Settings
@@ -38,6 +38,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 CLOSED_PATHS = re.compile(
     r"""
       /file=\s*(?:[a-z][a-z0-9+.-]+:|[/\\]{2})     # Gradio would fetch these from the network itself
+    | ^/(?:gradio_api/)?file/                      # the same in an older spelling
     | /proxy=
     | ^/(?:gradio_api/)?(?:monitoring|openapi\.json|docs|redoc|dev/|profiling)
     | ^/gradio_api/(?:runs|run-history|vibe-|undo-vibe-|process_recording|deep_link|mcp)
@@ -136,11 +137,8 @@ class Keys:
         return scheme.lower() == "bearer" and _same(offered.strip(), self._token)
 
     def has_cookie(self, caller: Caller) -> bool:
-        try:
-            morsel = SimpleCookie(caller.header("cookie")).get(self.cookie_name)
-        except CookieError:
-            return False
-        return morsel is not None and _same(morsel.value, self.cookie)
+        # http.cookies gives up at the first odd cookie, and other programs on this host may have set one.
+        return _same(cookie_parser(caller.header("cookie")).get(self.cookie_name, ""), self.cookie)
 
 
 class Gate:
@@ -190,9 +188,10 @@ class Gate:
     def _is_own_host(self, host: str) -> bool:
         """Names a rebinding site cannot have: loopback and this machine's own; when listening, any IP address."""
         name, port = _name_and_port(host)
+        is_own = name in self._own_names or name == self._settings.host.lower()
         if self._settings.listen:
-            return name in self._own_names or _is_address(name)
-        return (name in self._own_names or name == self._settings.host) and port == self._settings.port
+            return is_own or _is_address(name)
+        return is_own and port == self._settings.port
 
     def _is_own_origin(self, caller: Caller) -> bool:
         """A browser says where a request comes from; other programs need not, on loopback or with a token."""

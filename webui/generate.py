@@ -62,8 +62,9 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
     """Make the pictures and write them to `output` (several: name-1, name-2, …). Returns the paths."""
     from webui.app import create_app
 
-    request = build(KIND, values)
-    paths = targets(output, request.pictures)
+    # What the command line leaves out is 1 and not what a checkpoint recommends: the files are named beforehand.
+    values = {"batch_count": 1, "batch_size": 1, **values}
+    paths = targets(output, build(KIND, values).pictures)
     if not overwrite and (there := [path for path in paths if path.exists()]):
         raise Conflict(f"{there[0]} is already there. Choose another --output, or overwrite it with --force.")
     with tempfile.TemporaryDirectory(prefix="easel-") as folder:
@@ -75,16 +76,17 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
             _run(app, values)
         finally:
             app.close()
-        made = sorted(own.outputs_dir.rglob("*.png"))
-        for source, target in zip(made, paths, strict=True):
-            write(source.read_bytes(), target, overwrite=overwrite)
-    return paths
+            # Also after Ctrl+C or a failure: what is finished is never thrown away.
+            made = list(zip(sorted(own.outputs_dir.rglob("*.png")), paths, strict=False))
+            for source, target in made:
+                write(source.read_bytes(), target, overwrite=overwrite)
+    return [target for _, target in made]
 
 
 def targets(output: Path, count: int) -> list[Path]:
     """Files to write. Raises `InvalidRequest` for a name that is not a picture's."""
     if output.suffix.lower() != ".png":
-        raise InvalidRequest(f"Easel writes PNG files: --output {output.with_suffix('.png')}")
+        raise InvalidRequest(f"Easel writes PNG files: name one that ends in .png, not '{output}'.")
     if count == 1:
         return [output]
     return [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]

@@ -145,7 +145,9 @@ def _passport(name: str, path: Path) -> Passport:
         )
     except CheckpointError as error:
         return _broken(name, path, str(error))
-    except (KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        return _broken(name, path, f"a file in it cannot be read ({error.strerror or error}). Copy the folder again.")
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         return _broken(
             name, path, f"a value is missing or wrong in its configuration ({error}). Copy the folder again."
         )

@@ -4,6 +4,7 @@ What is decided once at start is in `settings.py`.
 """
 
 import dataclasses
+import errno
 import json
 import logging
 import os
@@ -81,5 +82,8 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network and shared folders that cannot do it
+            raise
     finally:
         os.close(descriptor)

@@ -93,6 +93,13 @@ def test_a_wrong_submission_is_refused_with_status_kind_and_sentence(client, bod
     assert words in answer.json()["error"]["text"]
 
 
+def test_half_a_surrogate_pair_is_refused_like_any_other_name(client):
+    body = b'{"values": {"sampler": "\\ud800"}}'
+    answer = client.post("/api/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "Known: Euler" in answer.json()["error"]["text"]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"values": {"width": NaN}}', b"[" * 100_000])
 def test_a_body_that_is_no_request_is_refused_and_the_server_goes_on(client, content):
     answer = client.post("/api/v1/jobs", content=content, headers={"Content-Type": "application/json"})

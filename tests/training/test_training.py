@@ -145,6 +145,19 @@ def test_the_own_tokenizer_cuts_like_clip_and_knows_every_byte(tmp_path):
     assert (tmp_path / "merges.txt").exists()
 
 
+def test_training_refuses_an_output_that_would_cost_other_files(tmp_path):
+    from webui.errors import TrainingError
+    from webui.training.pipeline import check_output
+
+    (tmp_path / "models/other").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        check_output(tmp_path / "models", tmp_path / "run")
+    for output, run in (("a", "a"), ("a/b", "a"), ("a", "a/b")):
+        with pytest.raises(TrainingError, match="inside each other"):
+            check_output(tmp_path / output, tmp_path / run)
+    check_output(tmp_path / "models/new", tmp_path / "run")
+
+
 def paper_emoji(count, size=64):
     """Pictures nobody drew: coloured discs, enough to go through every stage."""
     import numpy as np

@@ -121,7 +121,8 @@ def test_a_killed_engine_is_started_again_and_the_job_goes_on_to_the_same_pictur
     farm.wait_for_step(job, picture=1)
     farm.workers[0].kill()
     record = farm.wait_for(job)
-    assert (record.state, record.attempts, record.crashes) == (JobState.DONE, 2, 1)
+    # The crash is forgotten once the job has made another picture: only crashes without progress fail it.
+    assert (record.state, record.attempts, record.crashes) == (JobState.DONE, 2, 0)
     assert farm.contents(job) == expected
 
 

@@ -16,7 +16,9 @@ API = "/api/"
 
 
 def answer(status: int, kind: str, text: str) -> JSONResponse:
-    return JSONResponse({"error": {"kind": kind, "text": text}}, status_code=status)
+    # Half a surrogate pair from a client's JSON cannot be encoded; what is quoted of it must still be answerable.
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return JSONResponse({"error": {"kind": kind, "text": plain}}, status_code=status)
 
 
 def install_error_handlers(fastapi: FastAPI) -> None:

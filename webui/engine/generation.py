@@ -159,6 +159,9 @@ class Generation:
             if taken is not None:
                 return taken
         yield from self._decode(pictures, sampler)
+        if pictures[-1] + 1 == self._batch_end(pictures[-1]):
+            # A skip that came while the batch was being decoded meant this batch; cancel and pause stay to be heeded.
+            self._signal()
         return None
 
     def _heed(self, saved: SavedJob) -> Outcome:

@@ -50,7 +50,7 @@ class Scheduler:
     ) -> None:
         self._store, self._outputs, self._hub = store, outputs, hub
         self.workers = tuple(workers)
-        self._announce_status = announce_status
+        self._tell_status = announce_status
         self._cancel_patience = cancel_patience
         self._changed = threading.Condition(threading.RLock())
         self._runs: dict[str, Run] = {}
@@ -179,10 +179,15 @@ class Scheduler:
         self._passed_over = {} if first == record.id else {first: self._passed_over.get(first, 0) + 1}
         self._hub.publish(record.id, "state", state=record.state.value, position=0)
         self._tell_positions()
-        run = Run(record, worker, self._store, self._outputs, self._hub, self._closing)
-        run.meter.live = self._put_aside.pop(record.id, None)
+        try:
+            run = Run(record, worker, self._store, self._outputs, self._hub, self._closing)
+            run.meter.live = self._put_aside.pop(record.id, None)
+            events = run.hand_over()
+        except Exception:
+            self._store.requeue(record.id)  # nobody follows it: it must not stay "running"
+            raise
         self._runs[record.id] = run
-        return run, run.hand_over()
+        return run, events
 
     def _held_elsewhere(self, worker: Worker) -> set[str]:
         """Checkpoints that other workers, with nothing to do, hold in memory."""
@@ -247,6 +252,13 @@ class Scheduler:
             return
         run.worker.signal(run.record.id, Signal.CANCEL)
         run.fail("InternalError", "Something went wrong inside Easel; the log says what. Other jobs go on.")
+
+    def _announce_status(self) -> None:
+        """Called from the threads that everything hangs on: a status that cannot be read must not end them."""
+        try:
+            self._tell_status()
+        except CannotStore as error:
+            log.error("the status could not be told: %s", error)
 
     def _worker_changed(self) -> None:
         with self._changed:

@@ -131,7 +131,7 @@ class JobStore:
             return self._change(job_id, (JobState.RUNNING,), "state = 'queued'")
 
     def crashed(self, job_id: str, error: EngineDied, engine_state: bytes | None = None) -> JobRecord:
-        """running -> queued after the first crash, failed after the second."""
+        """running -> queued after the first crash, failed after the second without a new picture."""
         with self._write():
             record = self.job(job_id)
             if record.crashes + 1 >= MAX_CRASHES:
@@ -203,6 +203,8 @@ class JobStore:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
                 (new_id(), job_id, image.picture, path, *values),
             ).fetchone()
+            # A crash counts against a job only while it makes nothing: a long one may meet several power cuts.
+            sql.execute("UPDATE jobs SET crashes = 0 WHERE id = ?", (job_id,))
             return PictureRecord(**row)
 
     def picture(self, picture_id: str) -> PictureRecord:

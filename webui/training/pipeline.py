@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from webui.errors import TrainingError
 from webui.training.autoencoder import normalise_latents, over, to_rgba, train_autoencoder
 from webui.training.diffusion import NOISE_SCHEDULE, encode_pictures, train_unet
 from webui.training.emoji import Emoji, all_texts, captions, load_emoji
@@ -28,6 +29,7 @@ def train(recipe: Recipe, data: Path, run: Path, output: Path, threads: int = 2)
 
     `data` holds the packages as downloaded, `run` the checkpoints and loss curves.
     """
+    check_output(output, run)
     torch.set_num_threads(threads)
     pictures = load_emoji(data, recipe.pictures)
     log.info("recipe %s: %d pictures", recipe.name, len(pictures))
@@ -45,6 +47,15 @@ def train(recipe: Recipe, data: Path, run: Path, output: Path, threads: int = 2)
         Parts(vae, text_encoder, tokenizer, run / "text_encoder" / "tokenizer", unet), recipe.card, pictures, output
     )
     log.info("finished: %s", output)
+
+
+def check_output(output: Path, run: Path) -> None:
+    """Refuse an output that would cost other files: it is replaced as a whole in the end."""
+    if output.exists() and not (output / "model_index.json").exists() and (output.is_file() or any(output.iterdir())):
+        raise TrainingError(f"{output} holds something that is no checkpoint. Name a new folder in --output.")
+    mine, other = output.resolve(), run.resolve()
+    if mine.is_relative_to(other) or other.is_relative_to(mine):
+        raise TrainingError("--run and --output must not lie inside each other: --output is replaced as a whole.")
 
 
 @dataclass(frozen=True)

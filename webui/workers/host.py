@@ -32,8 +32,10 @@ class Host:
             self._signals.pop(job_id, None)
 
     def signal(self, job_id: str, signal: Signal) -> None:
+        """The strongest of several that wait counts: a skip must not undo a cancel."""
         with self._lock:
-            self._signals[job_id] = signal
+            if signal.outranks(self._signals.get(job_id)):
+                self._signals[job_id] = signal
 
     def warm_up(self, checkpoint: str) -> None:
         self._engine.warm_up(checkpoint)

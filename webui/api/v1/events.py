@@ -7,6 +7,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from webui.app import App
+from webui.errors import CannotStore
 from webui.jobs.hub import Subscription
 
 
@@ -30,9 +31,14 @@ def routes(app: App) -> APIRouter:
 
 
 async def _send(socket: WebSocket, subscription: Subscription) -> None:
-    async for frame in subscription:
-        await socket.send_json(frame)
-    await socket.close(1001)  # the hub was closed: the server is going away
+    """Whatever ends it also closes the socket, so that the page comes back and asks again."""
+    try:
+        async for frame in subscription:
+            await socket.send_json(frame)
+    except CannotStore:
+        await socket.close(1011)
+    else:
+        await socket.close(1001)  # the hub was closed: the server is going away
 
 
 async def _answer_pings(socket: WebSocket) -> None:
