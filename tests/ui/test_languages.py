@@ -5,6 +5,7 @@ from string import ascii_letters
 
 import pytest
 
+from webui.errors import CannotStart, TrainingError, UserError
 from webui.params import parameters
 from webui.requests import REQUESTS
 from webui.ui.assets_router import ASSETS
@@ -52,6 +53,16 @@ def test_every_word_the_script_asks_for_exists() -> None:
             assert key in english or ("${" in key and any(known.startswith(start) for known in english)), (
                 f"{path}: {key}"
             )
+
+
+def test_every_error_that_a_page_can_meet_has_a_title() -> None:
+    elsewhere = {CannotStart, *family(TrainingError)}
+    kinds = {error.__name__ for error in family(UserError) - elsewhere - {UserError}} | {"InternalError"}
+    assert {kind for kind in kinds if f"error.{kind}" not in words("en")} == set()
+
+
+def family(error: type[UserError]) -> set[type[UserError]]:
+    return {error}.union(*(family(kind) for kind in error.__subclasses__() if kind.__module__ == "webui.errors"))
 
 
 def test_a_key_without_words_is_an_error() -> None:

@@ -1,9 +1,11 @@
-// Cards above the picture: what went wrong, what the reader should know, and this page's other waiting jobs.
+// Cards above the picture: what went wrong and what the reader should know; rows under it: the other jobs.
 
-import { h } from "./dom.js";
+import { h, renewed, setText } from "./dom.js";
 import { book, isFinal } from "./jobs.js";
 import { line } from "./progress.js";
 import { hasWord, t } from "./words.js";
+
+const FAILURES_SHOWN = 3;
 
 const title = (kind) => t(hasWord(`error.${kind}`) ? `error.${kind}` : "error.other");
 const hint = (kind) => (hasWord(`hint.${kind}`) ? h("p", { class: "easel-hint" }, t(`hint.${kind}`)) : null);
@@ -29,33 +31,50 @@ export function warningCards(warnings) {
   return warnings.map((text) => h("div", { class: "easel-card easel-warning", role: "status" }, h("p", {}, text)));
 }
 
-/** One row for each job that waits beside the one on the stage. */
-export function queueRows(jobs) {
-  return jobs.map((job) =>
-    h(
-      "li",
-      {},
-      h("span", { class: "easel-queue-prompt" }, job.request.prompt || t("gallery.no_prompt")),
-      h("span", { class: "easel-queue-state" }, line(job, book.asked.get(job.id))),
-      job.state === "paused" ? queueButton(job, "resume") : null,
-      queueButton(job, "cancel"),
-    ),
-  );
+/** One row for each job beside the one on the stage. Progress changes the text only: a button must survive a click. */
+export function updateQueue(list, jobs) {
+  list.hidden = jobs.length === 0;
+  renewed(list, jobs.map(({ id, state }) => [id, state]), () => jobs.map(queueRow));
+  jobs.forEach((job, i) => {
+    const asked = book.asked.get(job.id);
+    setText(list.children[i].querySelector(".easel-queue-state"), line(job, asked));
+    for (const button of list.children[i].querySelectorAll("button")) button.disabled = button.dataset.action === asked;
+  });
 }
 
-const queueButton = (job, action) =>
-  h("button", { type: "button", class: "easel-button", onclick: () => book.tell(job.id, action) }, t(`action.${action}`));
+const queueRow = (job) =>
+  h(
+    "li",
+    {},
+    h("span", { class: "easel-queue-prompt" }, job.request.prompt || t("gallery.no_prompt")),
+    h("span", { class: "easel-queue-state" }),
+    job.state === "paused" ? queueButton(job, "resume") : null,
+    queueButton(job, "cancel"),
+  );
 
-/** Errors on display: refused requests first, else the failure of the newest job. */
-export function errorCards(jobs, dismissed, dismiss) {
-  if (book.refused.length) {
-    const again = ({ kind, values }) => (values ? () => book.submit(kind, values) : null);
-    return book.refused.map((refusal) =>
-      errorCard(refusal.error, { again: again(refusal), dismiss: () => book.dismissRefusals() }),
-    );
-  }
-  const newest = jobs.at(-1);
-  if (!newest?.error || !isFinal(newest) || dismissed.has(newest.id)) return [];
-  const again = () => book.submit(newest.kind, newest.request);
-  return [errorCard(newest.error, { again, dismiss: () => dismiss(newest.id) })];
+function queueButton(job, action) {
+  const attributes = { type: "button", class: "easel-button", "data-action": action };
+  return h("button", { ...attributes, onclick: () => book.tell(job.id, action) }, t(`action.${action}`));
+}
+
+/** Failed jobs of this page that the reader has not put away, newest first; of other pages only the newest job. */
+export function failures(jobs, dismissed) {
+  const failed = jobs.filter((job) => job.error && isFinal(job) && !dismissed.has(job.id));
+  return failed.filter((job) => book.isOwn(job.id) || job === jobs.at(-1)).reverse().slice(0, FAILURES_SHOWN);
+}
+
+/** Errors on display: refused requests first, then failed jobs. */
+export function errorCards(failed, dismiss) {
+  const refusals = book.refused.map(({ kind, values, error }) =>
+    errorCard(error, { again: values ? () => book.submit(kind, values) : null, dismiss: () => book.dismissRefusals() }),
+  );
+  return [...refusals, ...failed.map((job) => failureCard(job, () => dismiss(job.id)))];
+}
+
+function failureCard(job, dismiss) {
+  const again = () => {
+    dismiss();  // what becomes of the new attempt is told by the new job
+    void book.submit(job.kind, job.request);
+  };
+  return errorCard(job.error, { again, dismiss });
 }

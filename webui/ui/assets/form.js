@@ -7,6 +7,7 @@ import { browser, tab } from "./storage.js";
 
 const SAVE_DELAY = 300;
 const WATCHED = ["input", "change", "click", "keyup"];
+const KEPT_ON_RESET = ["prompt", "negative_prompt"];
 
 /** Kind -> {spec, names, checkpoint, pending}: what startForm was told, the checkpoint in the form, values to fill. */
 const forms = new Map();
@@ -60,10 +61,12 @@ export function putIntoForm(kind, values) {
   press(`${kind}_fill`);
 }
 
-/** Values of a form that nobody has touched, for the checkpoint that is chosen. */
+/** Values of a form that nobody has touched, for the checkpoint that is chosen. What was written stays. */
 export function resetForm(kind) {
   const form = forms.get(kind);
-  if (form) putIntoForm(kind, recommended(form, form.checkpoint));
+  if (!form) return;
+  const values = Object.entries(recommended(form, form.checkpoint)).filter(([name]) => !KEPT_ON_RESET.includes(name));
+  putIntoForm(kind, Object.fromEntries(values));
 }
 
 /** "Reuse seed": what the result shows; the seed in the form when there is no picture yet. */

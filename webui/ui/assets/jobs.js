@@ -5,6 +5,7 @@ import { getJob, getNamedJobs, ServerError, submitJob, tellJob, Unreachable } fr
 import { tab } from "./storage.js";
 
 const OWN_JOBS_REMEMBERED = 50;
+const MOST_NAMED = 200;  // ids that the server takes in one request
 const FINAL = new Set(["done", "failed", "cancelled"]);
 export const isFinal = (job) => FINAL.has(job.state);
 
@@ -42,13 +43,23 @@ class JobBook extends EventTarget {
     return this.#line.connection;
   }
 
-  /** Jobs of this page, or of everyone when it has none, oldest first. */
-  get shown() {
-    const own = this.#own.map((id) => this.#jobs.get(id)).filter(Boolean);
-    return own.length || this.#own.length ? own : this.#byAge([...this.#jobs.values()]);
+  /** Jobs of this page, or of everyone when it has none, oldest first: what the stage and the gallery show. */
+  get followed() {
+    if (!this.#own.length) return this.#byAge([...this.#jobs.values()]);
+    return this.#own.map((id) => this.#jobs.get(id)).filter(Boolean);
   }
 
-  /** Send a request. Its outcome shows up in `shown` or in `refused`. */
+  /** `followed` and whatever else is not over yet, oldest first: a job whose tab is closed can still be stopped. */
+  get shown() {
+    const others = [...this.#jobs.values()].filter((job) => !isFinal(job));
+    return this.#byAge([...new Set([...this.followed, ...others])]);
+  }
+
+  isOwn(id) {
+    return this.#own.includes(id);
+  }
+
+  /** Send a request. Its outcome shows up in `followed` or in `refused`. */
   async submit(kind, values) {
     this.sending += 1;
     this.refused = [];
@@ -99,7 +110,7 @@ class JobBook extends EventTarget {
     if (frame.kind === "snapshot") {
       for (const job of frame.jobs) this.#keep(job);
       this.status = frame.status;
-      void this.#fetchOwn();
+      void this.#fetchUntold(new Set(frame.jobs.map(({ id }) => id)));
     } else if (frame.kind === "status") {
       const { n: _n, job: _job, kind: _kind, ...status } = frame;
       this.status = status;
@@ -135,18 +146,26 @@ class JobBook extends EventTarget {
     return false;
   }
 
-  /** Older jobs of this page that the snapshot did not tell. Those that exist no more are forgotten. */
-  async #fetchOwn() {
-    const unknown = this.#own.filter((id) => !this.#jobs.has(id));
-    if (!unknown.length) return;
+  /** Jobs that the snapshot did not tell and that may have ended unseen. Those that exist no more are forgotten. */
+  async #fetchUntold(told) {
+    const isOver = (job) => Boolean(job) && isFinal(job);
+    const candidates = new Set([...this.#own, ...this.#jobs.keys()]);
+    const untold = [...candidates].filter((id) => !told.has(id) && !isOver(this.#jobs.get(id))).slice(0, MOST_NAMED);
+    if (!untold.length) return;
     try {
-      for (const job of (await getNamedJobs(unknown)).jobs) this.#keep(job);
+      const { jobs } = await getNamedJobs(untold);
+      for (const job of jobs) this.#keep(job);
+      this.#forget(untold.filter((id) => !jobs.some((job) => job.id === id)));
     } catch {
       return;  // the status line says that the server is away; the next snapshot asks again
     }
-    this.#own = this.#own.filter((id) => !unknown.includes(id) || this.#jobs.has(id));
-    tab.set("jobs", this.#own);
     this.#changed();
+  }
+
+  #forget(ids) {
+    for (const id of ids) this.#jobs.delete(id);
+    this.#own = this.#own.filter((id) => !ids.includes(id));
+    tab.set("jobs", this.#own);
   }
 
   async #fetch(id, frames = []) {
@@ -157,10 +176,7 @@ class JobBook extends EventTarget {
       this.#fetching.delete(id);
       for (const frame of frames) this.#applyToJob(frame);
     } catch (error) {
-      if (error instanceof ServerError && error.kind === "NotFound") {
-        this.#own = this.#own.filter((own) => own !== id);
-        tab.set("jobs", this.#own);
-      }
+      if (error instanceof ServerError && error.kind === "NotFound") this.#forget([id]);
     } finally {
       this.#fetching.delete(id);
     }

@@ -1,19 +1,27 @@
 // <easel-result kind="txt2img">: the stage with the live preview, progress and its buttons, cards, gallery, details.
 
-import { errorCards, queueRows, warningCards } from "./cards.js";
+import { errorCards, failures, updateQueue, warningCards } from "./cards.js";
 import { details } from "./details.js";
 import { h, renewed, setText } from "./dom.js";
 import { Gallery, picturesOf, pictureUrl } from "./gallery.js";
 import { book, isFinal } from "./jobs.js";
 import { line, percent } from "./progress.js";
+import { tab } from "./storage.js";
 import { t } from "./words.js";
 
 const ACTIONS = { interrupt: "cancel", skip: "skip", pause: "pause", resume: "resume" };
+/** Button -> what, once asked for, leaves it without a meaning. */
+const SETTLED_BY = {
+  interrupt: ["cancel"],
+  skip: ["skip", "pause", "cancel"],
+  pause: ["pause", "cancel"],
+  resume: ["resume", "cancel"],
+};
 const ANNOUNCED_EVERY = 25;  // percent
 
 class EaselResult extends HTMLElement {
   #chosen = null;  // id of the picture the reader picked; null follows the work
-  #dismissed = new Set();
+  #dismissed = new Set([tab.get("dismissed") ?? []].flat());
   #announced = "";
   #redraw = () => this.#scheduleUpdate();
   #follow = () => (this.#chosen = null);
@@ -39,7 +47,7 @@ class EaselResult extends HTMLElement {
   }
 
   #jobs() {
-    return book.shown.filter((job) => job.kind === this.kind);
+    return book.followed.filter((job) => job.kind === this.kind);
   }
 
   #build() {
@@ -91,7 +99,7 @@ class EaselResult extends HTMLElement {
     const entry = this.#entry(entries);
     this.#updateStage(entry);
     this.#updateLive();
-    this.#updateCards(jobs, active);
+    this.#updateCards(jobs);
     this.gallery.update(entries, entry?.picture.id ?? null);
     renewed(this.details, entry ? [entry.picture.id, entry.job.timings] : null, () => (entry ? details(this.kind, entry) : []));
     this.#announce(jobs);
@@ -134,24 +142,22 @@ class EaselResult extends HTMLElement {
     const possible = { interrupt: true, skip: job.state === "running", pause: job.state === "running", resume: job.state === "paused" };
     for (const [name, button] of Object.entries(this.buttons)) {
       button.hidden = !possible[name];
-      button.disabled = asked === ACTIONS[name];
+      button.disabled = SETTLED_BY[name].includes(asked);
     }
   }
 
-  #updateCards(jobs, active) {
-    const others = active.filter((job) => job !== this.job);
+  #updateCards(jobs) {
     const warnings = (this.job ?? jobs.at(-1))?.warnings ?? [];
-    const errors = [book.refused.map(({ error }) => error.message), jobs.at(-1)?.id, jobs.at(-1)?.error, [...this.#dismissed]];
-    renewed(this.cards, [errors, warnings], () => [
-      ...errorCards(jobs, this.#dismissed, (id) => this.#dismiss(id)),
-      ...warningCards(warnings),
-    ]);
-    this.queue.hidden = others.length === 0;
-    renewed(this.queue, others.map((job) => [job.id, line(job, book.asked.get(job.id))]), () => queueRows(others));
+    const failed = failures(jobs, this.#dismissed);
+    const key = [book.refused.map(({ error }) => error.message), failed.map(({ id }) => id), warnings];
+    renewed(this.cards, key, () => [...errorCards(failed, (id) => this.#dismiss(id)), ...warningCards(warnings)]);
+    const isBeside = (job) => job.kind === this.kind && job !== this.job && !isFinal(job);
+    updateQueue(this.queue, book.shown.filter(isBeside));
   }
 
   #dismiss(id) {
     this.#dismissed.add(id);
+    tab.set("dismissed", [...this.#dismissed]);
     this.#update();
   }
 

@@ -11,7 +11,7 @@ export function listenToKeys(kind) {
       if (!button || button.disabled || button.hidden) return;
       event.preventDefault();
       event.stopPropagation();
-      button.click();
+      if (!event.repeat) button.click();  // a key held down is one command
     },
     { capture: true },
   );

@@ -93,8 +93,8 @@ class EaselPreferences extends HTMLElement {
 export function followInTitle() {
   let worked = false;
   const update = () => {
-    const running = book.shown.find((job) => job.state === "running");
-    const waiting = book.shown.some((job) => !isFinal(job) && job.state !== "paused");
+    const running = book.followed.find((job) => job.state === "running");
+    const waiting = book.followed.some((job) => !isFinal(job) && job.state !== "paused");
     if (running) document.title = `[${percent(running)}%] Easel`;
     else if (waiting) document.title = "[…] Easel";
     else document.title = worked && document.hidden ? "✓ Easel" : "Easel";
