@@ -91,8 +91,12 @@ class EaselPage:
 
     def open_group(self, name: str) -> None:
         button = self.page.locator(f"#txt2img_group_{name} button").first
-        if not self.page.locator(f"#txt2img_group_{name} input").first.is_visible():
+        inside = self.page.locator(f"#txt2img_group_{name} input").first
+        if not inside.is_visible():
             button.click()
+            expect(inside).to_be_visible()
+            # Gradio draws a group's controls with their first values once more; nobody types that soon after a click.
+            self.page.wait_for_timeout(300)
 
     def made(self, prompt: str) -> None:
         """Wait until this page works on nothing more and shows a finished picture of `prompt`."""

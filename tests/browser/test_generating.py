@@ -187,7 +187,7 @@ def test_keys_generate_skip_and_stop(easel: EaselPage) -> None:
     easel.type_number("steps", MANY_STEPS)
     easel.prompt.fill("by keyboard")
     values = easel.submitted(lambda: easel.prompt.press("Control+Enter"))
-    assert values["prompt"] == "by keyboard"
+    assert (values["prompt"], values["batch_count"], values["num_inference_steps"]) == ("by keyboard", 30, MANY_STEPS)
     wait_for_steps(easel)
     with easel.page.expect_request(re.compile(r"/api/v1/jobs/.*/skip$")):
         easel.prompt.press("Alt+Enter")
