@@ -1,0 +1,97 @@
+"""The model that ships: it loads, it draws what it is asked for, plain diffusers can read it, it is small."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops, ImageStat
+
+from webui.contract import Job
+from webui.events import Done
+from webui.events import Image as PictureEvent
+from webui.library import Library
+from webui.metadata import read
+from webui.requests import build
+from webui.settings import ROOT
+
+pytestmark = pytest.mark.torch
+
+PROMPTS = (
+    "a panda", "a lion", "a red apple", "a birthday cake", "a yellow smiling face", "a banana", "an octopus", "a frog",
+)  # fmt: skip
+"""In the order of the reference thumbnails, 32 px each, of the emoji that the model learnt from."""
+REFERENCES = Path(__file__).parent / "data" / "emoji_references.png"
+AT_LEAST_RIGHT = 6
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def passport():
+    return Library(ROOT / "models" / "checkpoints").find("")
+
+
+@pytest.fixture(scope="module")
+def pictures(passport):
+    from webui.engine.engine import create_engine
+
+    engine = create_engine(ROOT / "models", "cpu")
+    drawn = []
+    for prompt in PROMPTS:
+        values = {**passport.defaults, "prompt": prompt, "seed": 1, "num_inference_steps": 12}
+        request = build("txt2img", {**values, "checkpoint": passport.name, "preview": "Off"})
+        events = list(engine.run(Job(id=prompt, request=request), lambda: None))
+        assert isinstance(events[-1], Done), events[-1]
+        drawn.append(next(event for event in events if isinstance(event, PictureEvent)))
+    return drawn
+
+
+def references():
+    strip = Image.open(REFERENCES).convert("RGB")
+    return [strip.crop((SIDE * n, 0, SIDE * (n + 1), SIDE)) for n in range(strip.width // SIDE)]
+
+
+def distance(one, other):
+    """Mean squared difference of two pictures at 16 px: blind to small shifts, not to shape and colour."""
+    small = [picture.resize((16, 16), Image.Resampling.BOX) for picture in (one, other)]
+    return sum(ImageStat.Stat(ImageChops.difference(*small)).rms)
+
+
+def decoded(event):
+    return Image.open(io.BytesIO(event.png)).convert("RGB")
+
+
+def nearest(event):
+    """Number of the reference that a drawn picture is nearest to, mirrored or not."""
+    drawn, targets = decoded(event), references()
+    mirrored = drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    distances = [min(distance(drawn, target), distance(mirrored, target)) for target in targets]
+    return distances.index(min(distances))
+
+
+def test_most_prompts_give_a_picture_nearest_to_what_was_asked_for(pictures):
+    found = [nearest(event) for event in pictures]
+    right = sum(n == which for n, which in enumerate(found))
+    assert right >= AT_LEAST_RIGHT, {PROMPTS[n]: PROMPTS[which] for n, which in enumerate(found)}
+
+
+def test_a_picture_carries_what_is_needed_to_make_it_again(pictures, passport):
+    found = read(pictures[0].png)
+    assert found.is_ours
+    assert found.values["checkpoint"] == passport.name
+    assert f"Model hash: {passport.hash}" in found.parameters
+
+
+def test_plain_diffusers_loads_the_folder(passport):
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(passport.path, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("a lion", num_inference_steps=2, width=passport.native_size, height=passport.native_size).images[0]
+    assert image.size == (passport.native_size, passport.native_size)
+
+
+def test_the_model_is_small_and_its_licences_lie_beside_it(passport):
+    files = [path for path in passport.path.rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in files) < 16 * 2**20
+    assert sum(path.stat().st_size for path in files) < 56 * 2**20
+    assert "MIT" in (passport.path / "LICENSES.md").read_text("utf-8")
