@@ -3,6 +3,7 @@
 Resumable at any point: each stage keeps its own checkpoint and is skipped when its time is used up.
 """
 
+import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -91,6 +92,10 @@ def assemble(parts: Parts, card: Card, pictures: Sequence[Emoji], output: Path) 
     pipeline.to(torch.float16).save_pretrained(partial, safe_serialization=True, max_shard_size="15MB")
     for name in ("vocab.json", "merges.txt"):  # save_pretrained writes tokenizer.json alone; other tools read these
         shutil.copyfile(parts.tokenizer_files / name, partial / "tokenizer" / name)
+    # transformers would load the text encoder in the precision of its file and diffusers the UNet in fp32: say fp32 to
+    # both, so that a plain `from_pretrained` draws.
+    encoder_config = partial / "text_encoder" / "config.json"
+    write_json({**json.loads(encoder_config.read_text("utf-8")), "dtype": "float32"}, encoder_config)
     for file in partial.rglob("*.safetensors"):
         file.chmod(0o644)  # safetensors are saved readable by their owner only
     write_json(fit, partial / "latent_rgb.json")
