@@ -1,5 +1,7 @@
 """The order of the queue, what a job's watchers are told, and what happens when pictures cannot be saved."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from webui.errors import Conflict
 from webui.events import JobState
 from webui.jobs.hub import Frame
 from webui.jobs.records import JobRecord
-from webui.jobs.scheduler import PASSED_OVER, choose
+from webui.jobs.scheduler import PASSED_OVER, Scheduler, choose
 from webui.jobs.store import JobStore
 from webui.workers.worker import WorkerState
 
@@ -189,3 +191,22 @@ def test_a_job_that_this_version_does_not_understand_fails_alone(farm: Farm) -> 
     record = farm.wait_for(farm.scheduler.submit("txt2img", {**VALUES, "sampler": "Gone"}).id)
     assert (record.state, record.error) == (JobState.FAILED, "UnknownName")
     assert farm.make().state is JobState.DONE
+
+
+def test_the_status_is_read_and_told_by_one_thread_at_a_time(farm: Farm) -> None:
+    """Otherwise a status read earlier could be told last, and the page would say "Ready" while a job runs."""
+    inside = threading.Lock()
+    alone: list[bool] = []
+
+    def tell() -> None:
+        alone.append(inside.acquire(blocking=False))
+        time.sleep(0.02)
+        inside.release()
+
+    scheduler = Scheduler(farm.store, farm.outputs, farm.hub, [], announce_status=tell)
+    threads = [threading.Thread(target=scheduler._announce_status) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert alone == [True] * 4

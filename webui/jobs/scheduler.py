@@ -51,6 +51,7 @@ class Scheduler:
         self._store, self._outputs, self._hub = store, outputs, hub
         self.workers = tuple(workers)
         self._tell_status = announce_status
+        self._telling = threading.Lock()
         self._cancel_patience = cancel_patience
         self._changed = threading.Condition(threading.RLock())
         self._runs: dict[str, Run] = {}
@@ -254,9 +255,13 @@ class Scheduler:
         run.fail("InternalError", "Something went wrong inside Easel; the log says what. Other jobs go on.")
 
     def _announce_status(self) -> None:
-        """Called from the threads that everything hangs on: a status that cannot be read must not end them."""
+        """Called from the threads that everything hangs on: a status that cannot be read must not end them.
+
+        One at a time, reading included, or an older status could be told last and stay.
+        """
         try:
-            self._tell_status()
+            with self._telling:
+                self._tell_status()
         except CannotStore as error:
             log.error("the status could not be told: %s", error)
 
