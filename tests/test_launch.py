@@ -78,12 +78,17 @@ def installations(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def made_venv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A real virtual environment with pip, made by launch.py, shared by the tests that do not break it."""
+def made_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real virtual environment with pip, made by launch.py where a broken one was; no test harms it."""
     venv = tmp_path_factory.mktemp("machine") / ".venv"
+    python = venv / PYTHON_OF
+    python.parent.mkdir(parents=True)
+    python.symlink_to(venv / "removed-python")
+    launch.stamp_of(venv, "run").write_text(launch.digest(launch.REQUIREMENTS["run"], False))
+    assert launch.unfinished(venv, ["run"], False) == ["run"]
     launch.make_venv(venv)
     launch.marker_of(venv).unlink()
-    yield venv
+    return venv
 
 
 def forget(venv: Path) -> None:
@@ -162,15 +167,8 @@ def test_a_failed_installation_is_not_taken_for_a_finished_one(
     launch.marker_of(made_venv).unlink()
 
 
-def test_a_venv_whose_python_is_gone_is_made_again(tmp_path: Path) -> None:
-    venv = tmp_path / ".venv"
-    python = venv / PYTHON_OF
-    python.parent.mkdir(parents=True)
-    python.symlink_to(tmp_path / "removed-python")
-    launch.stamp_of(venv, "run").write_text(launch.digest(launch.REQUIREMENTS["run"], False))
-    assert launch.unfinished(venv, ["run"], False) == ["run"]
-    launch.make_venv(venv)
-    assert launch.runs([str(python), "-c", launch.IS_FITTING])
+def test_a_venv_whose_python_is_gone_is_made_again(made_venv: Path) -> None:
+    assert launch.runs([str(made_venv / PYTHON_OF), "-c", launch.IS_FITTING])
 
 
 def test_a_failing_pip_ends_with_its_last_words_and_the_remedy(made_venv: Path) -> None:
