@@ -116,7 +116,7 @@ def _folders_with(file_name: str, root: Path) -> Iterator[Path]:
 def _passport(name: str, path: Path) -> Passport:
     try:
         index, unet, vae, scheduler = (
-            _read_json(path / part)
+            read_json(path / part)
             for part in (
                 "model_index.json",
                 "unet/config.json",
@@ -133,7 +133,7 @@ def _passport(name: str, path: Path) -> Passport:
             raise CheckpointError(f"its pipeline is {found}; only StableDiffusionPipeline folders run.")
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
         native_size = int(unet["sample_size"]) * factor
-        card = _read_json(path / "easel.json") if (path / "easel.json").is_file() else {}
+        card = read_json(path / "easel.json") if (path / "easel.json").is_file() else {}
         return Passport(
             name=name,
             path=path,
@@ -162,7 +162,7 @@ def _weight_files(path: Path, part: str) -> Iterator[Path]:
     if not files:
         raise CheckpointError(f"{part}/ holds no .safetensors file. Copy the folder again, completely.")
     for index in (path / part).glob("*.safetensors.index.json"):
-        named = set(_read_json(index).get("weight_map", {}).values())
+        named = set(read_json(index).get("weight_map", {}).values())
         if missing := named - {file.name for file in files}:
             raise CheckpointError(f"{part}/ lacks {', '.join(sorted(missing))}. Copy the folder again, completely.")
     yield from files
@@ -192,7 +192,8 @@ def _disguise(start: bytes) -> str:
     return ""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint. Raises `CheckpointError` naming the file and what to do."""
     name = path.name if path.name == "model_index.json" else f"{path.parent.name}/{path.name}"
     try:
         content = path.read_bytes()

@@ -4,9 +4,7 @@ Whatever is wrong with a file becomes a `CheckpointError` of one sentence that n
 and file sizes were looked at by `webui.library` before; here the contents are.
 """
 
-import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from webui.engine.previews import fit_latent_rgb, read_latent_rgb
 from webui.engine.sigmas import NoiseTable, noise_table
 from webui.engine.text import PromptEncoder
 from webui.errors import CheckpointError
-from webui.library import Passport
+from webui.library import Passport, read_json
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +72,7 @@ def _load(passport: Passport, device: Device, attention: str) -> Components:
 
 def load_noise_table(path: Path) -> tuple[NoiseTable, str]:
     """Noise levels and prediction type that a scheduler_config.json describes. Raises `CheckpointError`."""
-    config = _read_config(path)
+    config = read_json(path)
     prediction_type = str(config.get("prediction_type", "epsilon"))
     if prediction_type not in PREDICTION_TYPES:
         raise CheckpointError(
@@ -95,7 +93,7 @@ def load_noise_table(path: Path) -> tuple[NoiseTable, str]:
 
 
 def _load_network(kind: Any, folder: Path, device: Device, **dtype: torch.dtype) -> Any:  # both libraries are untyped
-    _read_config(folder / "config.json")
+    read_json(folder / "config.json")
     try:
         network, found = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **dtype
@@ -137,23 +135,6 @@ def _check_fit(tokenizer: Any, text_encoder: Any, unet: Any, vae: Any) -> None: 
     if len(tokenizer) > text_encoder.config.vocab_size:
         raise CheckpointError("tokenizer has more words than text_encoder. Take all parts from one model.")
     tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
-
-
-def _read_config(path: Path) -> Mapping[str, Any]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{_name(path)} is missing. Copy the folder again, completely.") from None
-    except OSError as error:
-        raise CheckpointError(f"{_name(path)} cannot be read ({error.strerror}). Check its permissions.") from error
-    try:
-        values = json.loads(content)
-    except (ValueError, RecursionError):
-        what = "an HTML page" if content.lstrip()[:1] == b"<" else "not valid JSON"
-        raise CheckpointError(f"{_name(path)} is {what}. Copy the folder again.") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{_name(path)} does not hold what it should. Copy the folder again.")
-    return values
 
 
 def _name(path: Path) -> str:

