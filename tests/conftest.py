@@ -1,6 +1,7 @@
 """Fixtures that several test files share. Nothing heavy is imported before a test asks for it."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,17 @@ from webui.chromium import find_chromium
 from webui.workers.local import PATIENT_THREADS
 
 os.environ.update(PATIENT_THREADS)  # before any test imports torch: browsers and engines share two cores here
+
+MARK_OF_A_FILE = re.compile(r"^pytestmark = .*\bpytest\.mark\.(\w+)", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m "not torch and …"` a file that is marked as a whole is not even imported: torch takes ten seconds."""
+    unwanted = re.findall(r"\bnot (\w+)", config.option.markexpr)
+    if collection_path.suffix != ".py" or not unwanted or " or " in config.option.markexpr:
+        return None
+    mark = MARK_OF_A_FILE.search(collection_path.read_text("utf-8"))
+    return True if mark is not None and mark[1] in unwanted else None
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from webui.contract import STATE_FOLDER
 from webui.events import JobState
 from webui.jobs.hub import Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import JobStore
+from webui.jobs.trainings import TrainingFolders
 from webui.workers.worker import Worker
 
 VALUES = {"checkpoint": "scripted", "seed": 7, "width": 64, "height": 64, "num_inference_steps": 6}
+TRAINING = {"name": "scripted", "dataset": "cats", "steps": 40, "save_every": 2, "sample_every": 20, "seed": 7}
 PATIENCE_SECONDS = 20.0
 
 
@@ -28,7 +31,8 @@ class Farm:
         self.store = JobStore(folder / "easel.sqlite3")
         self.outputs = Outputs(folder / "outputs", folder / "unsaved")
         self.hub = Hub(dict)
-        self.scheduler = Scheduler(self.store, self.outputs, self.hub, workers, **scheduler_options)
+        self.trainings = TrainingFolders(folder / "training")
+        self.scheduler = Scheduler(self.store, self.outputs, self.trainings, self.hub, workers, **scheduler_options)
 
     def __enter__(self) -> "Farm":
         self.outputs.sweep(self.store.has_picture_at)
@@ -45,6 +49,15 @@ class Farm:
 
     def submit(self, prompt: str = "", **values: Any) -> str:
         return self.scheduler.submit("txt2img", {**VALUES, "prompt": prompt, **values}).id
+
+    def train(self, script: str = "", **values: Any) -> str:
+        """A training of the scripted engine, with a state folder as a trainer would leave one."""
+        values = {**TRAINING, "sample_prompt": script, **values}
+        job = self.scheduler.submit("train-lora", values).id
+        state = self.folder / "training" / job / STATE_FOLDER / "state.pt"
+        state.parent.mkdir(parents=True)
+        state.touch()
+        return job
 
     def wait_for(self, job_id: str, *states: JobState) -> JobRecord:
         """The job as soon as it is in one of these states; by default, over."""
@@ -73,4 +86,4 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIEN
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        threading.Event().wait(0.005)
+        threading.Event().wait(0.01)

@@ -3,6 +3,9 @@
 It draws real PNGs with Pillow, step after step, from nothing but seed and step numbers, honours signals, gives its
 state away and takes it up again. The prompt is its script, words of: `raise` (a defect), `refuse` (a UserError),
 `die` (os._exit in the third step of a fresh job), `die-always`, `hang` (never looks at signals), `warn`.
+
+A training counts its steps and keeps the count in its state; `sample_prompt` is its script, a word of: `die`,
+`die-always`, `die-late` (in every fifth step of an attempt, so that each gets further), `raise`.
 """
 
 import hashlib
@@ -18,8 +21,24 @@ from PIL import Image as Pillow
 
 from webui.contract import EngineInfo, Job, Signal, SignalSource
 from webui.errors import UserError
-from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Started, Warning
+from webui.events import (
+    Cancelled,
+    Checkpoint,
+    Done,
+    Event,
+    Image,
+    Metrics,
+    Paused,
+    Progress,
+    Result,
+    Sample,
+    Started,
+    Warning,
+)
+from webui.sentences import Sentence
+from webui.train_requests import TrainRequest
 
+WARNING = Sentence("This is warning number {number}.", number=1)
 EXIT_CODE = 9
 """What `die` exits with."""
 
@@ -41,16 +60,20 @@ class _Place:
 
 
 class ScriptedEngine:
-    def __init__(self, step_seconds: float) -> None:
+    def __init__(self, step_seconds: float, device: str = "cpu") -> None:
+        self._device = device
         self._step_seconds = step_seconds
         self._checkpoint: str | None = None
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
+        if isinstance(job.request, TrainRequest):
+            yield from self._train(job, job.request, signal)
+            return
         begin, place, request = time.perf_counter(), _Place.of(job), job.request
         self._checkpoint = request.checkpoint
         yield Started(pictures=request.pictures)
         if "warn" in request.prompt.split():
-            yield Warning(text="This is a warning.")
+            yield Warning(text=WARNING)
         while place.picture < request.pictures:
             for event in self._picture(job, place, signal):
                 yield event
@@ -58,6 +81,33 @@ class ScriptedEngine:
                     return
             place.picture, place.step, place.digest = place.picture + 1, 0, ""
         yield Done(timings={"total": time.perf_counter() - begin})
+
+    def _train(self, job: Job, request: TrainRequest, signal: SignalSource) -> Iterator[Event]:
+        yield Started(pictures=0)
+        first = int(job.state or b"0")
+        for step in range(first + 1, request.steps + 1):
+            dies_after = {"die": 2 if first == 0 else None, "die-always": 2, "die-late": 4}.get(request.sample_prompt)
+            if dies_after is not None and step - first > dies_after:
+                os._exit(EXIT_CODE)
+            if "raise" in request.sample_prompt:
+                raise ZeroDivisionError("a defect in the trainer")
+            told = signal()
+            if told is Signal.CANCEL:
+                yield Cancelled()
+                return
+            if told is Signal.PAUSE:
+                yield Checkpoint(state=str(step - 1).encode())
+                yield Paused()
+                return
+            time.sleep(self._step_seconds)
+            yield Progress(phase="training", picture=0, pictures=1, step=step, total=request.steps)
+            yield Metrics(losses=((step, 1 / step),))
+            if request.sample_prompt != "die-always" and step % request.save_every == 0:
+                yield Checkpoint(state=str(step).encode())
+            if request.sample_every and step % request.sample_every == 0:
+                yield Sample(step=step, jpeg=_draw(hashlib.sha256(str(step).encode()).hexdigest(), 16, 16, "JPEG"))
+        yield Result(path=request.result)
+        yield Done()
 
     def _picture(self, job: Job, place: _Place, signal: SignalSource) -> Iterator[Event]:
         request, total = job.request, job.request.num_inference_steps
@@ -100,7 +150,7 @@ class ScriptedEngine:
         self._checkpoint = checkpoint
 
     def info(self) -> EngineInfo:
-        return EngineInfo(device="cpu", device_name="script", attention="none", checkpoint=self._checkpoint)
+        return EngineInfo(device=self._device, device_name="script", attention="none", checkpoint=self._checkpoint)
 
 
 def _draw(digest: str, width: int, height: int, file_format: str) -> bytes:
@@ -112,13 +162,17 @@ def _draw(digest: str, width: int, height: int, file_format: str) -> bytes:
 
 @dataclass(frozen=True)
 class ScriptedEngineFactory:
-    """Picklable. With `broken` the engine cannot be made; with `unless`, only while that file is missing."""
+    """Picklable. With `broken` the engine cannot be made; with `unless`, only while that file is missing.
+
+    With `cards` the workers take a pretended one each, in turn.
+    """
 
     step_seconds: float = 0.005
     broken: str = ""
     unless: Path | None = None
+    cards: int = 0
 
-    def __call__(self) -> ScriptedEngine:
+    def __call__(self, worker: int = 0) -> ScriptedEngine:
         if self.broken and not (self.unless and self.unless.exists()):
             raise UserError(self.broken)
-        return ScriptedEngine(self.step_seconds)
+        return ScriptedEngine(self.step_seconds, f"cuda:{worker % self.cards}" if self.cards else "cpu")

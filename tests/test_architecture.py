@@ -4,6 +4,7 @@ Reads the sources as text and syntax trees; runs next to nothing of them.
 """
 
 import ast
+import functools
 import inspect
 import subprocess
 import sys
@@ -20,11 +21,12 @@ from webui.settings import ROOT
 
 SOURCES = sorted((ROOT / "webui").rglob("*.py"))
 
-TORCH = {"torch", "diffusers", "transformers", "accelerate", "xformers", "safetensors"}
+TORCH = {"torch", "diffusers", "transformers", "accelerate", "peft", "xformers", "safetensors"}
 WEB = {"fastapi", "starlette", "uvicorn", "gradio"}
 SHARED = {
     *("settings", "errors", "params", "requests", "registry", "events", "contract"),
-    *("metadata", "library", "options", "prompt"),
+    *("metadata", "library", "options", "prompt", "dataset", "pictures", "sentences", "garbage"),
+    *("request_base", "train_requests", "train_names", "datasets", "unpacking"),
 }
 """Plain modules that everybody may import and that import none of the layers."""
 
@@ -45,6 +47,7 @@ def part_of(path: Path) -> str:
     return path.relative_to(ROOT / "webui").parts[0].removesuffix(".py")
 
 
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
@@ -94,7 +97,7 @@ def test_only_the_ui_imports_gradio() -> None:
 
 
 def test_shared_modules_import_none_of_the_layers() -> None:
-    assert offenders(SHARED, set(LAYERS) | {"gate", "startup", "bench", "doctor", "generate", "checks"}) == {}
+    assert offenders(SHARED, set(LAYERS) | {"gate", "startup", "bench", "doctor", "generate", "train", "checks"}) == {}
 
 
 def test_shared_modules_know_no_web_framework() -> None:
@@ -131,7 +134,7 @@ def test_the_gate_stands_alone() -> None:
     assert offenders({"gate"}, set(LAYERS)) == {}
 
 
-def test_the_server_process_never_imports_torch(tmp_path: Path) -> None:
+def test_the_server_process_imports_neither_torch_nor_what_no_page_uses(tmp_path: Path) -> None:
     """The whole application is built, page and all, as `serve` does it."""
     code = """
 import sys
@@ -142,8 +145,9 @@ from webui.settings import Settings
 folder = Path(sys.argv[1])
 app = create_app(Settings(data_dir=folder / "data", outputs_dir=folder / "outputs", models_dir=folder / "models"))
 build_asgi(app)
-import webui.cli, webui.doctor, webui.generate, webui.bench
-print([name for name in ("torch", "diffusers", "transformers") if name in sys.modules])
+import webui.cli, webui.doctor, webui.generate, webui.train, webui.bench
+heavy = ("torch", "diffusers", "transformers", "pandas.core", "gradio.cli.cli")
+print([name for name in heavy if name in sys.modules])
 app.close()
 """
     done = subprocess.run(

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark.expression import Expression
 from PIL import Image
 
 from webui import checks, cli, generate
@@ -107,7 +109,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     "arguments, sentence",
     [
         (["x", "--width", "67"], "multiple of 8"),
-        (["x", "--steps", "1000"], "It goes from 1 to 150."),
+        (["x", "--steps", "1000"], "from 1 to 150"),
         (["x", "--sampler", "Foo"], "Known: Euler,"),
         (["x", "--output", "x.jpg"], "PNG"),
         (["x", "--guidance", "nan"], "Guidance scale"),
@@ -180,7 +182,7 @@ def test_generate_on_a_device_that_is_not_there_says_so_and_ends(
 
 def test_train_lists_its_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train"]) == 0
-    assert "first" in capsys.readouterr().out
+    assert "easel" in capsys.readouterr().out
 
 
 def test_train_says_which_folders_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +196,7 @@ def test_train_says_that_a_recipe_is_unknown(capsys: pytest.CaptureFixture[str],
     assert "Shipped: " in capsys.readouterr().err
 
 
+@pytest.mark.torch  # the probe imports it
 def test_doctor_reports_what_is_wrong_without_failing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     models = tmp_path / "models" / "checkpoints" / "broken"
@@ -220,8 +223,32 @@ def test_all_checks_run_and_the_first_failure_is_the_exit_code(tmp_path: Path, m
 
     monkeypatch.setattr(checks.subprocess, "run", Done)
     monkeypatch.setattr(checks, "provide_chromium", lambda say: None)
-    assert checks.run_checks(["-k", "x"], lambda line: None) == 3
+    said: list[str] = []
+    assert checks.run_checks(["-k", "x"], said.append) == 3
     assert ran == ["ruff", "ruff", "mypy", "pytest"]
+    assert said[-1] == "== FAILED: mypy, pytest"
+
+
+def test_the_parts_of_the_tests_are_all_of_them_and_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[list[str]] = []
+    reports = ['tests="9" failures="2" errors="1" skipped="1"', *['tests="4" failures="0" errors="0" skipped="0"'] * 2]
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        if command[2] == "pytest":
+            parts.append(command[3:])
+            report = Path(command[-1].removeprefix("--junit-xml="))
+            report.write_text(f"<testsuites><testsuite {reports.pop(0)}/></testsuites>")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(checks.subprocess, "run", run)
+    monkeypatch.setattr(checks, "provide_chromium", lambda say: None)
+    said: list[str] = []
+    assert checks.run_checks([], said.append) == 0
+    assert said[-2].startswith("== 13 passed, 2 failed, 1 in error, 1 skipped; all in ")
+    assert said[-1] == "== everything passed"
+    wanted = [Expression.compile(part[part.index("-m") + 1]) for part in parts]
+    for marks in ({"torch"}, {"browser"}, {"torch", "browser"}, set()):
+        assert sum(part.evaluate(lambda name, **_: name in marks) for part in wanted) == 1  # noqa: B023
 
 
 def test_a_missing_browser_is_an_error_and_never_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """launch.py: what a new machine, a killed installation and a taken port lead to. Nothing is downloaded here."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,11 +27,16 @@ PYTHON_OF = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 @pytest.mark.parametrize("version", [(3, 8), (3, 10), (3, 14), (4, 0)])
-def test_a_wrong_python_is_told_in_one_paragraph(version: tuple[int, int]) -> None:
+@pytest.mark.parametrize("found, remedy", [("python3.12", "run 'python3.12 launch.py'"), ("", "Install one")])
+def test_a_wrong_python_is_told_in_one_paragraph(
+    version: tuple[int, int], found: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "runs", lambda command: command[0] == found)
     complaint = launch.wrong_python(version)
     assert complaint is not None
     assert "3.11 to 3.13" in complaint
     assert f"this is Python {version[0]}.{version[1]}" in complaint
+    assert remedy in complaint
     assert "\n" not in complaint
 
 
@@ -40,6 +47,7 @@ def test_a_fitting_python_is_told_nothing(version: tuple[int, int]) -> None:
 
 def test_a_wrong_python_ends_with_code_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
+    monkeypatch.setattr(launch, "runs", lambda command: False)
     assert launch.main(["doctor"]) == 2
     assert capsys.readouterr().err.startswith("Easel needs Python 3.11 to 3.13")
 
@@ -79,15 +87,18 @@ def installations(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def made_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real virtual environment with pip, made by launch.py where a broken one was; no test harms it."""
+    """A real virtual environment with pip, made by launch.py over a killed installation; no test harms it."""
     venv = tmp_path_factory.mktemp("machine") / ".venv"
-    python = venv / PYTHON_OF
-    python.parent.mkdir(parents=True)
-    python.symlink_to(venv / "removed-python")
+    venv.mkdir()
+    launch.marker_of(venv).touch()
+    (venv / "half-copied").touch()
     launch.stamp_of(venv, "run").write_text(launch.digest(launch.REQUIREMENTS["run"], False))
     assert launch.unfinished(venv, ["run"], False) == ["run"]
-    launch.make_venv(venv)
-    launch.marker_of(venv).unlink()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(launch, "pip", lambda venv, arguments: None)
+        patched.setattr(launch, "has_nvidia_card", lambda: False)
+        launch.prepare(venv, ["run"])
+    assert launch.unfinished(venv, ["run"], False) == []
     return venv
 
 
@@ -138,18 +149,10 @@ def test_a_comment_in_the_requirements_changes_nothing(tmp_path: Path) -> None:
     assert launch.digest(plain, False) != launch.digest(plain, True)
 
 
-def test_a_killed_installation_is_recognised_and_begun_anew(tmp_path: Path, installations: list[list[str]]) -> None:
-    venv = tmp_path / ".venv"
-    venv.mkdir()
-    launch.marker_of(venv).touch()
-    left_over = venv / "half-copied"
-    left_over.touch()
-    assert launch.unfinished(venv, ["run"], False) == ["run"]
-    launch.prepare(venv, ["run"])
-    assert not left_over.exists()
-    assert not launch.marker_of(venv).exists()
-    assert launch.unfinished(venv, ["run"], False) == []
-    assert subprocess.run([venv / PYTHON_OF, "-m", "pip", "--version"], check=False).returncode == 0
+def test_a_killed_installation_is_recognised_and_begun_anew(made_venv: Path) -> None:
+    assert not (made_venv / "half-copied").exists()
+    assert not launch.marker_of(made_venv).exists()
+    assert launch.runs([str(made_venv / PYTHON_OF), "-c", launch.IS_FITTING])
 
 
 def test_a_failed_installation_is_not_taken_for_a_finished_one(
@@ -167,8 +170,27 @@ def test_a_failed_installation_is_not_taken_for_a_finished_one(
     launch.marker_of(made_venv).unlink()
 
 
-def test_a_venv_whose_python_is_gone_is_made_again(made_venv: Path) -> None:
-    assert launch.runs([str(made_venv / PYTHON_OF), "-c", launch.IS_FITTING])
+def test_a_venv_whose_python_is_gone_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    venv = tmp_path / ".venv"
+    python = venv / PYTHON_OF
+    python.parent.mkdir(parents=True)
+    python.symlink_to(venv / "removed-python")
+    launch.stamp_of(venv, "run").write_text(launch.digest(launch.REQUIREMENTS["run"], False))
+    assert launch.unfinished(venv, ["run"], False) == ["run"]
+    without_pip(monkeypatch)
+    launch.make_venv(venv)
+    assert launch.runs([str(python), "-c", ""])
+    assert not launch.stamp_of(venv, "run").exists(), "what was installed went with it"
+
+
+def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Putting pip into a new environment takes five seconds, and `made_venv` has shown that launch.py does it."""
+    run = subprocess.run
+
+    def quicker(command: list[str], **options: Any) -> "subprocess.CompletedProcess[bytes]":
+        return run([*command, "--without-pip"] if "venv" in command else command, **options)
+
+    monkeypatch.setattr(launch.subprocess, "run", quicker)
 
 
 def test_a_failing_pip_ends_with_its_last_words_and_the_remedy(made_venv: Path) -> None:
@@ -275,14 +297,18 @@ def test_every_address_but_loopback_counts_as_exposed(host: str, exposed: bool) 
 # Signals, on the real server class with an application that never lets go.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_server_although_a_client_hangs_on(number: signal.Signals) -> None:
-    with start_stubborn_server() as (server, port), socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(4) == b"HTTP"
+def test_a_signal_ends_the_server_although_a_client_hangs_on() -> None:
+    with contextlib.ExitStack() as stack:
+        servers = {number: stack.enter_context(start_stubborn_server()) for number in (signal.SIGINT, signal.SIGTERM)}
+        for _, port in servers.values():
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(4) == b"HTTP"
         begin = time.monotonic()
-        server.send_signal(number)
-        assert server.wait(10) == 0
+        for number, (server, _) in servers.items():
+            server.send_signal(number)
+        for number, (server, _) in servers.items():
+            assert server.wait(10) == 0, number
         assert time.monotonic() - begin < 5
 
 

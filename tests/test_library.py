@@ -58,7 +58,7 @@ def truncate(folder):
 def test_a_broken_folder_is_listed_with_its_problem_and_refused_in_a_sentence(tmp_path, damage, words):
     damage(write_checkpoint(tmp_path / "broken"))
     library = Library(tmp_path)
-    assert words in (library.passports()["broken"].problem or "")
+    assert words in str(library.passports()["broken"].problem)
     with pytest.raises(CheckpointError, match="cannot be used"):
         library.find("broken")
 
@@ -107,3 +107,27 @@ def test_a_linked_folder_is_found_and_a_loop_of_links_ends(tmp_path):
     (folder / "linked").symlink_to(real)
     (folder / "loop").symlink_to(folder)
     assert list(Library(folder).passports()) == ["linked"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "can_train"),
+    [("StableDiffusionXLPipeline", True), ("EaselLatentDiffusionPipeline", True), ("FluxPipeline", False)],
+)
+def test_a_training_starts_from_more_than_what_draws(tmp_path, pipeline, can_train):
+    folder = write_checkpoint(tmp_path / "one")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, "unet": [], "vae": []}))
+    library = Library(tmp_path)
+    assert library.passports()["one"].can_train == can_train
+    with pytest.raises(CheckpointError, match=pipeline):
+        library.find("one")
+    if can_train:
+        assert library.find("one", to_train=True).path == folder
+    else:
+        with pytest.raises(CheckpointError, match=pipeline):
+            library.find("one", to_train=True)
+
+
+def test_a_training_does_not_start_from_a_broken_folder(tmp_path):
+    truncate(write_checkpoint(tmp_path / "broken"))
+    with pytest.raises(CheckpointError, match="cut off"):
+        Library(tmp_path).find("broken", to_train=True)

@@ -1,6 +1,7 @@
 """Tiny real checkpoints for tests: diffusers' and transformers' own classes at toy size, made offline in a second."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,102 @@ def build_tiny_checkpoint(folder: Path, *, prediction_type: str = "epsilon", see
 
     `prediction_type` is "epsilon", "v_prediction" or "sample". Same arguments, same weights.
     """
-    import torch
-    from diffusers import DDIMScheduler
+    vocabulary = _write_tokenizer(folder / "tokenizer")
+    parts = {
+        "text_encoder": lambda: _text_encoder(vocabulary),
+        "unet": _unet,
+        "vae": _vae,
+    }
+    _write_parts(folder, parts, seed)
+    _write_scheduler(folder, prediction_type)
+    _write_index(folder, "StableDiffusionPipeline")
+    return folder
+
+
+def build_tiny_sd2(folder: Path, *, seed: int = 0) -> Path:
+    """As `build_tiny_checkpoint`, shaped as Stable Diffusion 2.1: v-prediction, OpenCLIP's text encoder as transformers
+    has it (GELU, padding "!"), linear projections in the attention."""
+    vocabulary = _write_tokenizer(folder / "tokenizer", padding="!")
+    parts = {
+        "text_encoder": lambda: _text_encoder(vocabulary, hidden_act="gelu", pad_token_id=33),
+        "unet": lambda: _unet(use_linear_projection=True, attention_head_dim=(2, 4)),
+        "vae": _vae,
+    }
+    _write_parts(folder, parts, seed)
+    _write_scheduler(folder, "v_prediction")
+    _write_index(folder, "StableDiffusionPipeline")
+    return folder
+
+
+def build_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
+    """As `build_tiny_checkpoint`, shaped as Stable Diffusion XL: two text encoders, pooled text and sizes beside the
+    timestep, several transformer layers per block."""
+    from transformers import CLIPTextModelWithProjection
 
     vocabulary = _write_tokenizer(folder / "tokenizer")
+    _write_tokenizer(folder / "tokenizer_2", padding="!")
+    second: dict[str, Any] = {"hidden_size": 24, "hidden_act": "gelu", "projection_dim": 24, "pad_token_id": 33}
+    parts = {
+        "text_encoder": lambda: _text_encoder(vocabulary),
+        "text_encoder_2": lambda: CLIPTextModelWithProjection(_text_config(vocabulary, **second)),
+        "unet": lambda: _unet(
+            layers_per_block=2, transformer_layers_per_block=(1, 2), use_linear_projection=True,
+            attention_head_dim=(2, 4), cross_attention_dim=16 + 24,
+            addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24 + 6 * 8,
+        ),
+        "vae": _vae,
+    }  # fmt: skip
+    _write_parts(folder, parts, seed)
+    _write_scheduler(folder, "epsilon")
+    _write_index(
+        folder,
+        "StableDiffusionXLPipeline",
+        text_encoder_2=["transformers", "CLIPTextModelWithProjection"],
+        tokenizer_2=["transformers", "CLIPTokenizer"],
+        force_zeros_for_empty_prompt=True,
+    )
+    return folder
+
+
+def _write_parts(folder: Path, parts: Mapping[str, Callable[[], Any]], seed: int) -> None:
+    """Make each part with random weights of that seed, in order, and save it."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        parts = {"text_encoder": _text_encoder(vocabulary), "unet": _unet(), "vae": _vae()}
-    for name, part in parts.items():
+        made = {name: make() for name, make in parts.items()}
+    for name, part in made.items():
         part.save_pretrained(folder / name, safe_serialization=True)
+
+
+def _write_scheduler(folder: Path, prediction_type: str) -> None:
+    from diffusers import DDIMScheduler
+
     DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
         steps_offset=1, timestep_spacing="leading", prediction_type=prediction_type,
     ).save_pretrained(folder / "scheduler")  # fmt: skip
-    index = {
-        "_class_name": "StableDiffusionPipeline",
+
+
+def _write_index(folder: Path, pipeline: str, **others: object) -> None:
+    index: dict[str, object] = {
+        "_class_name": pipeline,
         "_diffusers_version": "0.42.1",
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
         "scheduler": ["diffusers", "DDIMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
-    _write_json(folder / "model_index.json", index)
-    return folder
+    if pipeline == "StableDiffusionPipeline":
+        index |= {"requires_safety_checker": False, "safety_checker": [None, None]}
+    _write_json(folder / "model_index.json", {**index, **others})
 
 
-def _write_tokenizer(folder: Path) -> int:
+def _write_tokenizer(folder: Path, padding: str = END) -> int:
     """CLIP's file format: 256 bytes, 256 word-final bytes, merges, start, end. Returns the number of tokens."""
     alphabet = _byte_letters()
     merged = ("".join(pair.split()) for pair in MERGES)
@@ -53,7 +119,7 @@ def _write_tokenizer(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "vocab.json", {name: number for number, name in enumerate(names)})
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", "utf-8")
-    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": padding}
     _write_json(
         folder / "tokenizer_config.json",
         {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True, **special},
@@ -69,25 +135,33 @@ def _byte_letters() -> list[str]:
     return [letters[byte] for byte in range(256)]
 
 
-def _text_encoder(vocabulary: int) -> Any:
-    from transformers import CLIPTextConfig, CLIPTextModel
+def _text_config(vocabulary: int, **others: Any) -> Any:
+    from transformers import CLIPTextConfig
 
-    config = CLIPTextConfig(
-        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=77, projection_dim=16, initializer_factor=5.0,
-        bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1, pad_token_id=vocabulary - 1,
-    )  # fmt: skip
-    return CLIPTextModel(config)
+    usual: dict[str, Any] = {
+        "vocab_size": vocabulary, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 77, "projection_dim": 16, "initializer_factor": 5.0,
+        "bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1, "pad_token_id": vocabulary - 1,
+    }  # fmt: skip
+    return CLIPTextConfig(**(usual | others))
 
 
-def _unet() -> Any:
+def _text_encoder(vocabulary: int, **others: Any) -> Any:
+    from transformers import CLIPTextModel
+
+    return CLIPTextModel(_text_config(vocabulary, **others))
+
+
+def _unet(**others: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
-        sample_size=NATIVE_SIZE // 8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16, attention_head_dim=2, norm_num_groups=4,
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "sample_size": NATIVE_SIZE // 8, "in_channels": 4, "out_channels": 4, "layers_per_block": 1,
+        "block_out_channels": (8, 16), "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "cross_attention_dim": 16, "attention_head_dim": 2,
+        "norm_num_groups": 4,
+    }  # fmt: skip
+    return UNet2DConditionModel(**(usual | others))
 
 
 def _vae() -> Any:

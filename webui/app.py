@@ -6,49 +6,51 @@ The page and the API talk to this class; it knows neither of them, and no torch.
 import dataclasses
 import functools
 import logging
+import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from webui import __version__
-from webui.contract import Engine, Signal
-from webui.errors import CheckpointError, InvalidRequest, UnknownName
+from webui.contract import Signal
+from webui.datasets import Datasets
+from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import JobState
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import ACTIVE, JobStore
-from webui.jobs.view import job_json
-from webui.library import Library
+from webui.jobs.trainings import TrainingFolders
+from webui.jobs.view import job_json, sample_json
+from webui.library import SHELVES, Library, shelf
 from webui.lock import FolderLock
 from webui.options import OptionsFile
+from webui.request_base import Request
 from webui.requests import REQUESTS, build, resolve, to_values
 from webui.settings import Settings
+from webui.train_names import TrainFolders, settle
+from webui.train_requests import TRAIN_REQUESTS, TrainRequest
+from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
-from webui.workers.worker import EngineFactory, WorkerState, WorkerStatus
+from webui.workers.worker import NumberedEngineFactory, WorkerState, WorkerStatus
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_JOBS = 50
 """So many finished jobs are told to a page that opens, beside all that are not finished."""
 MAX_KEY = 200
+FAILED_KEPT_SECONDS = 30 * 24 * 3600.0
+"""How long the state of a failed training is kept, for somebody to go on from it."""
 
 TELLING = (WorkerState.BUSY, WorkerState.LOADING, WorkerState.READY, WorkerState.STARTING, WorkerState.DEAD)
 """Which of several workers the one line about the engine is about: the first of these states that one is in."""
 
 
-def make_engine(models_dir: Path, device: str) -> Engine:
-    """The real engine; runs in the process of a worker, the only place where torch is imported."""
-    from webui.engine.engine import create_engine
-
-    return create_engine(models_dir, device)
-
-
 class App:
     """What the server does, without HTTP. `start` after construction, `close` at the end."""
 
-    def __init__(self, settings: Settings, engine_factory: EngineFactory) -> None:
+    def __init__(self, settings: Settings, engine_factory: NumberedEngineFactory) -> None:
         self.settings = settings
         self._lock = FolderLock(settings.data_dir)
         try:
@@ -59,21 +61,34 @@ class App:
             self._lock.close()
             raise
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved")
+        self.trainings = TrainingFolders(settings.trainings_dir)
+        self.train_folders = train_folders(settings)
+        self.datasets = Datasets(self.train_folders)
         self.hub = Hub(self._snapshot)
+        self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
             self.store,
             self.outputs,
+            self.trainings,
             self.hub,
-            _workers(settings, engine_factory),
+            _workers(settings, engine_factory, self._engines_may_start),
             announce_status=self._announce_status,
+            models_changed=self.refresh_models,
         )
 
-    def start(self) -> None:
-        """Go on where the last server stopped and start the engines; returns before they are ready."""
+    def start(self, *, engines_wait: bool = False) -> None:
+        """Go on where the last server stopped and start the engines; returns before they are ready.
+
+        With `engines_wait` they start at the first job, or when `let_engines_start` is called.
+        """
         self.outputs.sweep(self.store.has_picture_at)
         for record in self.store.recover():
             log.warning("job %s was running when Easel ended; it is now %s", record.id, record.state)
+        self.trainings.sweep(self._is_over)
+        self.datasets.sweep()
         self.scheduler.start()
+        if not engines_wait or self.store.count(JobState.QUEUED):
+            self.let_engines_start()
         try:
             checkpoint = self.library.default(self.options.current.default_checkpoint).name
         except CheckpointError as error:
@@ -81,6 +96,10 @@ class App:
             return
         for worker in self.scheduler.workers:
             worker.warm_up(checkpoint)
+
+    def let_engines_start(self) -> None:
+        """Nothing that a person waits for needs the processor more than the engines' imports now."""
+        self._engines_may_start.set()
 
     def close(self) -> None:
         """End everything; a running job goes on at the next start from its last state."""
@@ -95,26 +114,45 @@ class App:
         """Accept a job: what is not named comes from the checkpoint, then from the request's own defaults.
 
         It survives whatever happens once this returns. The same `key` again gives the same job.
-        Raises `InvalidRequest`, `UnknownName` or `CheckpointError`.
+        Raises `InvalidRequest`, `UnknownName`, `CheckpointError`, or `Conflict` when there is a result of that name.
         """
         if kind not in REQUESTS:
             raise UnknownName("kind of job", kind, REQUESTS)
         if key is not None and not 0 < len(key) <= MAX_KEY:
-            raise InvalidRequest(f"An idempotency key has 1 to {MAX_KEY} characters.")
+            raise InvalidRequest("An idempotency key has 1 to {most} characters.", most=MAX_KEY)
+        if key is not None and (known := self.store.job_of_key(key)) is not None:
+            return known
+        request = self._training(kind, values) if kind in TRAIN_REQUESTS else self._picture(kind, values)
+        self.let_engines_start()
+        return self.scheduler.submit(kind, to_values(request), key)
+
+    def _picture(self, kind: str, values: Mapping[str, Any]) -> Request:
         name = values.get("checkpoint", "")
         if not isinstance(name, str):
             raise InvalidRequest("The checkpoint must be a name.")
         passport = self.library.find(name, self.options.current.default_checkpoint)
-        request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
-        return self.scheduler.submit(kind, to_values(request), key)
+        return resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
+
+    def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
+        preferred = self.options.current.default_checkpoint
+        request = settle(kind, values, self.train_folders, self.library, preferred)
+        for record in self.store.jobs(ACTIVE, limit=1000, training=True):
+            other = record.request
+            if isinstance(other, TrainRequest) and other.result == request.result:
+                raise Conflict(
+                    "Another training is going to make {result}. Choose another name.", result=request.result
+                )
+        return request
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The job as JSON. Raises `NotFound`."""
         return self._as_json([self.store.job(job_id)])[0]
 
-    def jobs(self, states: Collection[JobState] | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Jobs as JSON, newest first; of every state when none is named."""
-        return self._as_json(self.store.jobs(states or (), limit))
+    def jobs(
+        self, states: Collection[JobState] | None = None, limit: int = 100, *, training: bool | None = None
+    ) -> list[dict[str, Any]]:
+        """Jobs as JSON, newest first; of every state when none is named, pictures and trainings unless one is asked."""
+        return self._as_json(self.store.jobs(states or (), limit, training=training))
 
     def jobs_named(self, ids: Collection[str]) -> list[dict[str, Any]]:
         """Those of the named jobs that exist, as JSON, newest first."""
@@ -127,6 +165,42 @@ class App:
     def resume(self, job_id: str) -> JobRecord:
         """Raises `NotFound`, or `Conflict` when the job is not paused."""
         return self.scheduler.resume(job_id)
+
+    def take_up_again(self, job_id: str) -> JobRecord:
+        """A new training that goes on where a failed one stopped. Raises `NotFound` or `Conflict`."""
+        return self.scheduler.take_up_again(job_id)
+
+    def training(self, job_id: str, most: int) -> dict[str, Any]:
+        """Loss curve (at most `most` points) and sample pictures of a training as JSON. Raises `NotFound`."""
+        job_id = self.store.job(job_id).id
+        return {
+            "losses": self.trainings.losses(job_id, most),
+            "samples": [sample_json(job_id, step) for step in self.trainings.samples(job_id)],
+            "can_go_on": self.trainings.has_state(job_id),
+        }
+
+    def sample(self, job_id: str, step: int) -> bytes:
+        """A sample picture of a training, JPEG. Raises `NotFound`."""
+        return self.trainings.sample(self.store.job(job_id).id, step)
+
+    def delete_dataset(self, name: str) -> None:
+        """Raises `UnknownName`, or `Conflict` while a training needs it."""
+        for record in self.store.jobs(ACTIVE, limit=1000, training=True):
+            if record.values.get("dataset") == name:
+                raise Conflict("The training '{training}' needs this dataset. Stop it first.", training=record.summary)
+        self.datasets.delete(name)
+
+    def models(self) -> dict[str, Any]:
+        """Everything in the models folder by kind, names only; checkpoints are described in `library`."""
+        return {
+            "checkpoints": [name for name, passport in self.library.passports().items() if passport.can_train],
+            **{name: shelf(self.settings.models_dir, name) for name in SHELVES},
+        }
+
+    def refresh_models(self) -> None:
+        """Look at the models folder again and tell every page."""
+        self.library.refresh()
+        self.hub.publish(None, "models")
 
     def picture(self, picture_id: str) -> PictureRecord:
         """Raises `NotFound`."""
@@ -154,9 +228,24 @@ class App:
     def _as_json(self, records: Sequence[JobRecord]) -> list[dict[str, Any]]:
         pictures = self.store.pictures_of([record.id for record in records])
         return [
-            job_json(record, pictures[record.id], ahead=self.store.jobs_ahead(record), live=self.scheduler.live(record))
+            job_json(
+                record,
+                pictures[record.id],
+                ahead=self.store.jobs_ahead(record),
+                live=self.scheduler.live(record),
+                aside=self.scheduler.is_aside(record),
+            )
             for record in records
         ]
+
+    def _is_over(self, job_id: str) -> bool:
+        """Whether a training will never go on. A failed one may be taken up again for some time."""
+        try:
+            record = self.store.job(job_id)
+        except NotFound:  # of another database: what is in the folder may be worth a lot to somebody
+            return False
+        is_forgotten = record.finished is not None and time.time() - record.finished > FAILED_KEPT_SECONDS
+        return record.state in (JobState.DONE, JobState.CANCELLED) or (record.state is JobState.FAILED and is_forgotten)
 
     def _announce_status(self) -> None:
         self.hub.publish(None, "status", **self.status())
@@ -170,21 +259,30 @@ class App:
 _FINAL = tuple(state for state in JobState if state.is_final)
 
 
-def _workers(settings: Settings, engine_factory: EngineFactory) -> list[LocalWorker]:
+def train_folders(settings: Settings) -> TrainFolders:
+    return TrainFolders(models=settings.models_dir, datasets=settings.datasets_dir, trainings=settings.trainings_dir)
+
+
+def _workers(
+    settings: Settings, engine_factory: NumberedEngineFactory, may_start: threading.Event
+) -> list[LocalWorker]:
     log_file = settings.data_dir / "logs" / "easel.log"
     names = ["engine"] if settings.workers == 1 else [f"engine {number + 1}" for number in range(settings.workers)]
-    return [LocalWorker(name, engine_factory, log_file=log_file) for name in names]
+    return [
+        LocalWorker(name, functools.partial(engine_factory, number), log_file=log_file, may_start=may_start)
+        for number, name in enumerate(names)
+    ]
 
 
 def _engine_json(status: WorkerStatus) -> dict[str, Any]:
     info = dataclasses.asdict(status.info) if status.info is not None else {}
     return {
         "state": status.state.value,
-        "text": status.text,
+        **status.text.to_json(),
         **{name: info.get(name) for name in ("device", "device_name", "attention", "checkpoint")},
     }
 
 
-def create_app(settings: Settings, *, engine_factory: EngineFactory | None = None) -> App:
+def create_app(settings: Settings, *, engine_factory: NumberedEngineFactory | None = None) -> App:
     """Build the app. `engine_factory`, picklable, replaces the real engine. Raises `CannotStart`."""
-    return App(settings, engine_factory or functools.partial(make_engine, settings.models_dir, settings.device))
+    return App(settings, engine_factory or functools.partial(make_engine, train_folders(settings), settings.device))

@@ -70,29 +70,32 @@ def _start_once(flags: list[str], visit: Callable[[str], None] | None) -> dict[s
         if visit is not None:
             visit(f"http://127.0.0.1:{port}/")
             seconds["start to a visible Generate button (s)"] = time.perf_counter() - begin
+        _wait_for(port, "/api/v1/status", server, containing=b'"state":"ready"')
+        seconds["start to a ready engine (s)"] = time.perf_counter() - begin
         return seconds
     finally:
         server.terminate()
         server.wait(PATIENCE_SECONDS)
 
 
-def _wait_for(port: int, path: str, server: "subprocess.Popen[bytes]") -> None:
-    """Ask until the answer is 200."""
+def _wait_for(port: int, path: str, server: "subprocess.Popen[bytes]", containing: bytes = b"") -> None:
+    """Ask until the answer is 200 with `containing` in it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise CannotStart(f"The server that was to be measured ended with exit code {server.returncode}.")
+            raise CannotStart("The server that was to be measured ended with exit code {code}.", code=server.returncode)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         try:
             connection.request("GET", path)
-            if connection.getresponse().status == 200:
+            answer = connection.getresponse()
+            if answer.status == 200 and containing in answer.read():
                 return
         except OSError:
             pass  # nobody listens yet
         finally:
             connection.close()
         time.sleep(0.02)
-    raise CannotStart(f"The server did not answer {path} within {PATIENCE_SECONDS} s.")
+    raise CannotStart("The server did not answer {path} within {limit} s.", path=path, limit=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -148,13 +151,13 @@ def _first_preview(app: "App") -> float:
     while True:
         frame: Mapping[str, Any] | None = watch.get(PATIENCE_SECONDS)
         if frame is None:
-            raise UserError(f"The job said nothing for {PATIENCE_SECONDS} s.")
+            raise UserError("The job said nothing for {limit} s.", limit=PATIENCE_SECONDS)
         if frame["job"] != job.id:
             continue
         if first is None and frame.get("preview"):
             first = time.perf_counter() - begin
         if frame["kind"] == "failed":
-            raise UserError(frame["text"])
+            raise UserError("{text}", text=frame["text"])
         if frame["kind"] == "done":
             watch.close()
             return first if first is not None else time.perf_counter() - begin

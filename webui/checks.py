@@ -1,14 +1,19 @@
 """`launch.py test`: lint, format, types and tests in a row, and the browser that the tests need.
 
-Every step runs even when an earlier one failed; the exit code is that of the first that failed. pytest comes
-last, so that its closing line is the last one.
+Every step runs even when an earlier one failed; the exit code is that of the first that failed. The tests come in three
+parts, each with pytest's own closing line; the last line but one counts them all.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
 
 from webui.chromium import find_chromium
 from webui.errors import CannotStart
@@ -16,21 +21,53 @@ from webui.settings import ROOT
 
 Say = Callable[[str], None]
 
+LINTS = (
+    ("ruff check", ["ruff", "check", "."]),
+    ("ruff format", ["ruff", "format", "--check", "."]),
+    ("mypy", ["mypy"]),
+)
+PARTS = (
+    # These wait for processes, sockets and disks most of the time: two at once, a file's tests always together.
+    ("pytest, without torch and browser", ["-m", "not torch and not browser", "-n", "2", "--dist", "loadfile"]),
+    # These compute on one thread each.
+    ("pytest, with torch", ["-m", "torch and not browser", "-n", "2", "--dist", "loadfile"]),
+    # These use every core already.
+    ("pytest, with a browser", ["-m", "browser"]),
+)
+
 
 def run_checks(pytest_arguments: Sequence[str], say: Say) -> int:
-    """Run all steps, with `pytest_arguments` for the last, and return the first exit code that is not 0."""
+    """Run all steps and return the first exit code that is not 0. With `pytest_arguments`: those tests, in one part."""
     provide_chromium(say)
-    steps = (
-        ("ruff check", ["ruff", "check", "."]),
-        ("ruff format", ["ruff", "format", "--check", "."]),
-        ("mypy", ["mypy"]),
-        ("pytest", ["pytest", *pytest_arguments]),
-    )
-    codes = []
-    for name, command in steps:
-        say(f"== {name}")
-        codes.append(subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode)
+    parts = [("pytest", list(pytest_arguments))] if pytest_arguments else PARTS
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="easel-test-") as folder:
+        steps = list(LINTS)
+        for number, (name, arguments) in enumerate(parts):
+            steps.append((name, ["pytest", *arguments, f"--junit-xml={folder}/{number}.xml"]))
+        codes = []
+        for name, command in steps:
+            say(f"== {name}")
+            codes.append(subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode)
+        failed = [name for (name, _), code in zip(steps, codes, strict=True) if code]
+        say(f"== {_counted(Path(folder))}; all in {time.monotonic() - started:.0f} s")
+    say(f"== FAILED: {', '.join(failed)}" if failed else "== everything passed")
     return next((code for code in codes if code), 0)
+
+
+def _counted(folder: Path) -> str:
+    """What pytest's reports in `folder` add up to: "787 passed, 2 failed"."""
+    count: Counter[str] = Counter()
+    for report in folder.glob("*.xml"):
+        for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+            wrong = {name: int(suite.get(attribute, 0)) for name, attribute in _KINDS.items()}
+            count.update(wrong)
+            count["passed"] += int(suite.get("tests", 0)) - sum(wrong.values())
+    return ", ".join(f"{count[name]} {name}" for name in ("passed", *_KINDS) if count[name] or name == "passed")
+
+
+_KINDS = {"failed": "failures", "in error": "errors", "skipped": "skipped"}
+"""Word -> attribute of a report's suite."""
 
 
 def provide_chromium(say: Say) -> None:

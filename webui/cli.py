@@ -2,7 +2,7 @@
 
     launch.py                     serve, the page in a browser
     launch.py generate "a red apple" --seed 7 --output apple.png
-    launch.py doctor | test | bench | train
+    launch.py doctor | test | bench | train | evaluate | dataset
 
 A `UserError` ends a command with one sentence: exit code 2 when nothing could start, 1 when the work failed.
 """
@@ -10,7 +10,7 @@ A `UserError` ends a command with one sentence: exit code 2 when nothing could s
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -83,12 +83,42 @@ def make_parser() -> argparse.ArgumentParser:
     measuring.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(measuring)
 
-    training = _command(commands, "train", train, "train a model; without a recipe: list the recipes")
-    training.add_argument("recipe", nargs="?", help="name of a shipped recipe, or path of a .toml file")
-    training.add_argument("--data", type=Path, help="folder with the pictures and captions")
-    training.add_argument("--run", type=Path, dest="run_dir", help="folder for checkpoints and loss curves; resumable")
-    training.add_argument("--output", type=Path, help="folder to write the finished checkpoint to")
+    _add_train(commands)
+    _add_evaluate(commands)
+
+    composing = _command(commands, "dataset", dataset, "write pictures and captions of a recipe as a dataset")
+    composing.add_argument("recipe", help="recipe of the embedded model")
+    composing.add_argument("--data", type=Path, required=True, help="folder with its downloads")
+    composing.add_argument("--look", default="plain", help="plain, pixel-art or blueprint (%(default)s)")
+    composing.add_argument("--count", type=int, default=600, help="how many pictures (%(default)s)")
+    composing.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser
+
+
+def _add_train(commands: Commands) -> None:
+    training = _command(commands, "train", train, "train a model; without a file: say what can be trained")
+    training.add_argument("recipe", nargs="?", help="a .toml file with a kind and its values, or a shipped recipe")
+    training.add_argument("--data", type=Path, help="folder with the pictures and captions")
+    training.add_argument("--run", type=Path, dest="run_dir", help="folder for the state of the run; resumable")
+    training.add_argument("--output", type=Path, help="recipes only: folder to write the finished checkpoint to")
+    training.add_argument("--words-from", type=Path, help="recipes only: checkpoint whose text encoder is taken over")
+    training.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of the page's datasets")
+    training.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_device(training)
+
+
+def _add_evaluate(commands: Commands) -> None:
+    judging = _command(commands, "evaluate", evaluate, "measure a trained model, or compare two folders of pictures")
+    judging.add_argument("recipe", nargs="?", help="recipe of the embedded model, for its own held-out measures")
+    judging.add_argument("--data", type=Path, help="with a recipe: folder with its downloads")
+    judging.add_argument("--run", type=Path, dest="run_dir", help="with a recipe: folder of its run; keeps the judge")
+    judging.add_argument("--checkpoint", default="", help="with a recipe: the checkpoint to measure (the default one)")
+    judging.add_argument("--output", type=Path, help="with a recipe: folder for figures.json and the sample sheets")
+    judging.add_argument("--real", type=Path, help="without a recipe: folder of real pictures")
+    judging.add_argument("--generated", type=Path, help="without a recipe: folder of generated pictures")
+    judging.add_argument("--features", type=Path, help="without a recipe: file of the feature network")
+    judging.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_device(judging)
 
 
 def _command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:
@@ -195,17 +225,77 @@ def bench(flags: argparse.Namespace) -> int:
 
 
 def train(flags: argparse.Namespace) -> int:
-    from webui.training.recipe import available_recipes, load_recipe
+    from webui.train import is_request, prepare_process, read_request, what_can_be_trained
+    from webui.train import train as train_request
+
+    prepare_process()
 
     if flags.recipe is None:
-        print("Recipes: " + ", ".join(available_recipes()))
+        print(what_can_be_trained())
         return 0
+    if not is_request(flags.recipe):
+        return _train_recipe(flags)
+    if flags.output is not None or flags.words_from is not None:
+        raise CannotStart("--output and --words-from are for recipes; what a file trains goes to the models folder.")
+    logs.set_up(None, quiet=True)
+    settings = Settings(data_dir=flags.data_dir.absolute(), models_dir=flags.models_dir.absolute(), device=flags.device)
+    kind, values = read_request(Path(flags.recipe))
+    print(train_request(settings, kind, values, data=flags.data, run=flags.run_dir))
+    return 0
+
+
+def _train_recipe(flags: argparse.Namespace) -> int:
+    from webui.training.recipe import load_recipe
+
     folders = {"--data": flags.data, "--run": flags.run_dir, "--output": flags.output}
     if missing := [flag for flag, folder in folders.items() if folder is None]:
-        raise CannotStart(f"train needs {' and '.join(missing)} as well.")
+        raise CannotStart("train needs {flags} as well.", flags=" and ".join(missing))
     recipe = load_recipe(flags.recipe)
     logs.set_up(flags.run_dir)
-    from webui.training.pipeline import train as train_recipe
+    from webui.engine.device import pick_device
+    from webui.training.embedded.pipeline import train as train_recipe
 
-    train_recipe(recipe, flags.data, flags.run_dir, flags.output)
+    device = str(pick_device(flags.device).torch_device)
+    train_recipe(recipe, flags.data, flags.run_dir, flags.output, device, flags.words_from)
+    return 0
+
+
+def evaluate(flags: argparse.Namespace) -> int:
+    wanted = ("data", "run_dir", "output") if flags.recipe else ("real", "generated", "features")
+    if missing := [f"--{name.removesuffix('_dir')}" for name in wanted if getattr(flags, name) is None]:
+        raise CannotStart("evaluate needs {flags} as well.", flags=" and ".join(missing))
+    logs.set_up(None, quiet=True)
+    from webui.engine.device import pick_device
+
+    device = str(pick_device(flags.device).torch_device)
+    figures = _model_figures(flags, device) if flags.recipe else _folder_figures(flags, device)
+    print("\n".join(f"{name:<56} {value:10.3f}" for name, value in figures.items()))
+    return 0
+
+
+def _model_figures(flags: argparse.Namespace, device: str) -> Mapping[str, float]:
+    from webui.training.embedded.report import evaluate as measure_model
+    from webui.training.recipe import load_recipe
+
+    models = flags.models_dir.absolute()
+    return measure_model(
+        load_recipe(flags.recipe), flags.data, flags.run_dir, models, flags.checkpoint, flags.output, device
+    )
+
+
+def _folder_figures(flags: argparse.Namespace, device: str) -> Mapping[str, float]:
+    from webui.training.metrics import compare_folders
+
+    return compare_folders(flags.real, flags.generated, flags.features, device)
+
+
+def dataset(flags: argparse.Namespace) -> int:
+    from webui.training.embedded.datasets import write_dataset
+    from webui.training.embedded.emoji import load_emoji
+    from webui.training.embedded.scenes import Composer
+    from webui.training.recipe import load_recipe
+
+    recipe = load_recipe(flags.recipe)
+    pictures = load_emoji(flags.data, recipe.pictures.styles, recipe.pictures.subgroups, recipe.pictures.size)
+    write_dataset(Composer(pictures, recipe.scenes, recipe.seed), flags.look, flags.count, flags.output)
     return 0

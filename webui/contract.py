@@ -1,4 +1,4 @@
-"""What an engine is given and what it must do: the contract between the server and whatever makes pictures.
+"""What an engine is given and what it must do: the contract between the server and whatever makes pictures or trains.
 
 Plain Python that both sides import; the engine itself (torch) implements `Engine`.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from webui.events import Event
-from webui.requests import TextToImage
+from webui.request_base import Request
 
 
 class Signal(StrEnum):
@@ -28,12 +28,18 @@ class Signal(StrEnum):
         return order.index(self) > order.index(other)
 
 
+STATE_FOLDER = "run"
+"""Below the folder of a training job: where the trainer keeps its state, from which it goes on."""
+STATE_FILES = "**/*.pt"
+"""What is in there once something has been saved."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What an engine is given: a resolved request and, when it goes on after a pause or crash, its state."""
 
     id: str
-    request: TextToImage
+    request: Request
     state: bytes | None = None
 
 
@@ -55,7 +61,7 @@ SignalSource = Callable[[], Signal | None]
 
 
 class Engine(Protocol):
-    """The only thing that makes pictures."""
+    """The only thing that does the work of a job."""
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield events, the last of which is one of `FINAL`. A `UserError` may be raised instead of `Failed`."""

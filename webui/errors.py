@@ -10,23 +10,33 @@
     │   └── NoCheckpoint           the models folder holds none
     ├── CannotSave                 the outputs folder does not take the picture     HTTP 507
     ├── CannotStore                the job database does not take a change          HTTP 507
+    ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
     └── TrainingError              a training run cannot start or go on
         ├── InvalidRecipe
         ├── MissingTrainingData
+        ├── UnusablePicture        a picture file cannot be learnt from            HTTP 422
+        ├── CannotSaveRun          the run folder does not take the state          HTTP 507
         └── TrainingDiverged
 
-The page shows `str(error)`, REST maps `status`, the log keeps the traceback. Texts never hold prompts.
+The page shows `error.sentence` in its reader's language, the console `str(error)`; REST maps `status`, the log keeps
+the traceback. Sentences never hold prompts.
 """
 
 from collections.abc import Iterable
 
+from webui.sentences import Sentence, Value
+
 
 class UserError(Exception):
-    """Base of all errors whose text is shown to the person as it is."""
+    """Base of all errors that are shown to the person as they are: an English template and its values by name."""
 
     status = 500
+
+    def __init__(self, template: str, /, **values: Value) -> None:
+        self.sentence = Sentence(template, **values)
+        super().__init__(str(self.sentence))
 
     @property
     def kind(self) -> str:
@@ -43,8 +53,12 @@ class UnknownName(InvalidRequest):
     """A name that is not registered; the text lists the names that are."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        listed = ", ".join(known) or "none"
-        super().__init__(f"Unknown {what} '{name[:80]}'. Known: {listed}.")
+        listed = ", ".join(known)
+        told = Sentence(what)
+        if listed:
+            super().__init__("Unknown {what} '{name}'. Known: {known}.", what=told, name=name[:80], known=listed)
+        else:
+            super().__init__("Unknown {what} '{name}': there is none at all.", what=told, name=name[:80])
 
 
 class NotFound(UserError):
@@ -74,8 +88,9 @@ class NoCheckpoint(CheckpointError):
 
     def __init__(self, folder: str) -> None:
         super().__init__(
-            f"There is no checkpoint in {folder}. Put a diffusers folder there, or restore the embedded one "
-            "with 'git checkout models', then press refresh beside the checkpoint list."
+            "There is no checkpoint in {folder}. Put a diffusers folder there, or restore the embedded one "
+            "with 'git checkout models', then press refresh beside the checkpoint list.",
+            folder=folder,
         )
 
 
@@ -86,8 +101,10 @@ class CannotSave(UserError):
 
     def __init__(self, folder: str, reason: str) -> None:
         super().__init__(
-            f"The picture could not be written to {folder}: {reason}. Free space or make the folder writable, "
-            "or start with --outputs-dir on another one; then run the job again."
+            "The picture could not be written to {folder}: {reason}. Free space or make the folder writable, "
+            "or start with --outputs-dir on another one; then run the job again.",
+            folder=folder,
+            reason=reason,
         )
 
 
@@ -98,7 +115,23 @@ class CannotStore(UserError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"The queue could not be saved to {path}: {reason}. Free space or make the folder writable, then try again."
+            "The queue could not be saved to {path}: {reason}. Free space or make the folder writable, then try again.",
+            path=path,
+            reason=reason,
+        )
+
+
+class CannotSaveDataset(UserError):
+    """The datasets folder does not take a change."""
+
+    status = 507
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(
+            "The dataset could not be saved to {folder}: {reason}. Free space or make the folder writable, then try "
+            "again.",
+            folder=folder,
+            reason=reason,
         )
 
 
@@ -106,12 +139,24 @@ class EngineDied(UserError):
     """The engine process ended in the middle of a job. Exit code None: the server went down together with it."""
 
     def __init__(self, exit_code: int | None) -> None:
-        if exit_code is None:
-            why = "the server went down with it"
+        why = Sentence("the server went down with it") if exit_code is None else way_of_ending(exit_code)
+        if exit_code == -9:
+            super().__init__(
+                "The engine process ended in the middle of the job ({why}). The system may have run out of memory: "
+                "try a smaller size or batch. It has been started again.",
+                why=why,
+            )
         else:
-            why = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
-        hint = " The system may have run out of memory: try a smaller size or batch." if exit_code == -9 else ""
-        super().__init__(f"The engine process ended in the middle of the job ({why}).{hint} It has been started again.")
+            super().__init__(
+                "The engine process ended in the middle of the job ({why}). It has been started again.", why=why
+            )
+
+
+def way_of_ending(exit_code: int) -> Sentence:
+    """How a process ended, in two words; negative codes are signals."""
+    if exit_code < 0:
+        return Sentence("signal {number}", number=-exit_code)
+    return Sentence("exit code {number}", number=exit_code)
 
 
 class OutOfMemory(UserError):
@@ -121,7 +166,9 @@ class OutOfMemory(UserError):
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__(
-            f"Not enough memory for {size[0]}×{size[1]}. Make the picture smaller or lower the batch size."
+            "Not enough memory for {width}×{height}. Make the picture smaller or lower the batch size.",
+            width=size[0],
+            height=size[1],
         )
 
 
@@ -137,11 +184,33 @@ class MissingTrainingData(TrainingError):
     """Pictures or captions that the recipe names are not there."""
 
 
+class UnusablePicture(TrainingError):
+    """A picture file cannot be learnt from."""
+
+    status = 422
+
+
+class CannotSaveRun(TrainingError):
+    """The run folder does not take the state of a training."""
+
+    status = 507
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(
+            "The training could not be saved to {folder}: {reason}. What was saved before is intact: free space or "
+            "make the folder writable, then start the training again and it goes on from there.",
+            folder=folder,
+            reason=reason,
+        )
+
+
 class TrainingDiverged(TrainingError):
     """The loss is not a number any more."""
 
     def __init__(self, stage: str, step: int) -> None:
         super().__init__(
-            f"The loss of stage '{stage}' is not a number at step {step}. The last checkpoint is intact: "
-            "lower the learning rate in the recipe and start again."
+            "The loss of stage '{stage}' is not a number at step {step}. The last checkpoint is intact: "
+            "lower the learning rate in the recipe and start again.",
+            stage=stage,
+            step=step,
         )

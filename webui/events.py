@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from webui.sentences import Sentence
+
 
 class JobState(StrEnum):
     """Where a job is in its life; the last three never change again."""
@@ -46,18 +48,20 @@ class Started(Event):
 
     kind = "started"
     pictures: int
+    """How many will be made; 0 for a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress(Event):
-    """One sampling step is done (or a phase without steps has begun, with step 0)."""
+    """One step is done (or a phase without steps has begun, with step 0)."""
 
     kind = "progress"
     phase: str
-    """"loading", "encoding", "sampling" or "decoding"."""
+    """"loading", "encoding", "sampling", "decoding"; of a training "preparing", "training", "sampling", "saving"."""
     picture: int
-    """0-based number of the picture being made, over all batches."""
+    """0-based number of the picture being made, over all batches; 0 for a training."""
     pictures: int
+    """1 for a training, which is one thing that is made."""
     step: int
     """Steps done for this picture, 0 to `total`."""
     total: int
@@ -67,7 +71,10 @@ class Progress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(Event):
-    """Everything needed to go on from here in another process; opaque to everyone but the engine."""
+    """Everything needed to go on from here in another process; opaque to everyone but the engine.
+
+    A training keeps its state in its run folder; what it gives here is a marker that the folder has moved on.
+    """
 
     kind = "checkpoint"
     state: bytes
@@ -88,11 +95,38 @@ class Image(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Metrics(Event):
+    """What a training measured since the last event of this kind."""
+
+    kind = "metrics"
+    losses: tuple[tuple[int, float], ...]
+    """Step and loss, in order of the steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Event):
+    """A picture made with what a training has learnt so far."""
+
+    kind = "sample"
+    step: int
+    jpeg: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Event):
+    """A training is over and what it made lies in the models folder."""
+
+    kind = "result"
+    path: str
+    """Relative to the models folder, with forward slashes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warning(Event):
-    """Something the person should know, one sentence; part of the result's receipt."""
+    """Something the person should know; part of the result's receipt."""
 
     kind = "warning"
-    text: str
+    text: Sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +136,7 @@ class Failed(Event):
     kind = "failed"
     error: str
     """Name of the error class, see `webui.errors`."""
-    text: str
+    text: Sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +148,14 @@ class Cancelled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Paused(Event):
-    """The job was put aside by a person; a `Checkpoint` came before."""
+    """The job was put aside; a `Checkpoint` came before."""
 
     kind = "paused"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done(Event):
-    """All pictures are made."""
+    """All pictures are made, or the training is over."""
 
     kind = "done"
     timings: dict[str, float] = field(default_factory=dict)

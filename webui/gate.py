@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from webui.sentences import Sentence
 from webui.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
 UPLOAD_PATH = "/gradio_api/upload"
+DATASET_BYTES = 4 * 2**30
+DATASET_PATH = re.compile(r"/api/v1/datasets/[^/]+/files")
+"""A whole dataset may come as one .zip."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -71,14 +75,18 @@ class Refusal:
     """Why a request goes no further."""
 
     status: int
-    text: str
+    why: Sentence
 
 
-WRONG_HOST = Refusal(421, "This address is not one Easel answers to. Open it by the address that its console shows.")
-OTHER_SITE = Refusal(403, "This request comes from another web site, or does not say where it comes from.")
-NO_TOKEN = Refusal(401, "This Easel is open to the network and asks for its link: open the one its console shows.")
-CLOSED = Refusal(404, "There is nothing here.")
-TOO_LARGE = Refusal(413, "The request is too large.")
+WRONG_HOST = Refusal(
+    421, Sentence("This address is not one Easel answers to. Open it by the address that its console shows.")
+)
+OTHER_SITE = Refusal(403, Sentence("This request comes from another web site, or does not say where it comes from."))
+NO_TOKEN = Refusal(
+    401, Sentence("This Easel is open to the network and asks for its link: open the one its console shows.")
+)
+CLOSED = Refusal(404, Sentence("There is nothing here."))
+TOO_LARGE = Refusal(413, Sentence("The request is too large."))
 
 
 class Caller:
@@ -162,7 +170,7 @@ class Gate:
             if refusal is None:
                 await self._app(scope, receive, send)
             else:
-                await send({"type": "websocket.close", "code": 1008, "reason": refusal.text[:120]})
+                await send({"type": "websocket.close", "code": 1008, "reason": str(refusal.why)[:120]})
             return
         answer = Answer(send, caller.header("host"))
         if refusal is NO_TOKEN and self._keys.use_link(caller):
@@ -276,9 +284,9 @@ class Answer:
         self.is_withheld = lambda: False
         close = {"connection": "close"} if refusal is TOO_LARGE else {}
         if not as_json:
-            await self.text(refusal.status, refusal.text, close)
+            await self.text(refusal.status, str(refusal.why), close)
             return
-        body = {"error": {"kind": "Refused", "text": refusal.text}}
+        body = {"error": {"kind": "Refused", **refusal.why.to_json()}}
         await self._whole(refusal.status, json.dumps(body), "application/json", close)
 
     async def text(self, status: int, text: str, headers: dict[str, str]) -> None:
@@ -295,7 +303,10 @@ class Answer:
 
 
 def _limit(caller: Caller) -> int:
-    return UPLOAD_BYTES if caller.path.rstrip("/") == UPLOAD_PATH else BODY_BYTES
+    path = caller.path.rstrip("/")
+    if DATASET_PATH.fullmatch(path) and caller.method == "POST":
+        return DATASET_BYTES
+    return UPLOAD_BYTES if path == UPLOAD_PATH else BODY_BYTES
 
 
 def _declared_length(caller: Caller) -> int:

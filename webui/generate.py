@@ -66,7 +66,9 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
     values = {"batch_count": 1, "batch_size": 1, **values}
     paths = targets(output, build(KIND, values).pictures)
     if not overwrite and (there := [path for path in paths if path.exists()]):
-        raise Conflict(f"{there[0]} is already there. Choose another --output, or overwrite it with --force.")
+        raise Conflict(
+            "{path} is already there. Choose another --output, or overwrite it with --force.", path=str(there[0])
+        )
     with tempfile.TemporaryDirectory(prefix="easel-") as folder:
         own = replace(settings, data_dir=Path(folder) / "data", outputs_dir=Path(folder) / "outputs")
         app = create_app(own)
@@ -86,7 +88,7 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
 def targets(output: Path, count: int) -> list[Path]:
     """Files to write. Raises `InvalidRequest` for a name that is not a picture's."""
     if output.suffix.lower() != ".png":
-        raise InvalidRequest(f"Easel writes PNG files: name one that ends in .png, not '{output}'.")
+        raise InvalidRequest("Easel writes PNG files: name one that ends in .png, not '{path}'.", path=str(output))
     if count == 1:
         return [output]
     return [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]
@@ -99,7 +101,7 @@ def write(content: bytes, target: Path, *, overwrite: bool) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         if not overwrite and target.exists():
-            raise Conflict(f"{target} appeared in the meantime and was not overwritten.")
+            raise Conflict("{path} appeared in the meantime and was not overwritten.", path=str(target))
         partial.replace(target)
     except OSError as error:
         raise CannotSave(str(target.parent), error.strerror or str(error)) from error
@@ -129,7 +131,7 @@ def _run(app: "App", values: Mapping[str, Any]) -> None:
 def _check_engine(engine: Mapping[str, Any]) -> None:
     """An engine that does not start is tried again for ever, which is right for a server and wrong for a command."""
     if engine["state"] == "dead":
-        raise UserError(engine["text"].partition(" Trying again")[0])
+        raise UserError("{text}", text=engine["text"].partition(" Trying again")[0])
 
 
 def _show(bar: "tqdm[Any]", frame: Mapping[str, Any]) -> bool:
@@ -145,7 +147,7 @@ def _show(bar: "tqdm[Any]", frame: Mapping[str, Any]) -> bool:
         case "warning":
             bar.write(frame["text"])
         case "failed":
-            raise UserError(frame["text"])
+            raise UserError("{text}", text=frame["text"])
         case "done":
             return True
         case "cancelled":

@@ -16,12 +16,22 @@ from types import MappingProxyType
 from typing import Any
 
 from webui.errors import CheckpointError, NoCheckpoint, UnknownName
+from webui.sentences import Sentence
 
 MAX_HEADER = 32 * 2**20
 """No real safetensors header is larger; a bigger number is a damaged or hostile file."""
 
 PARTS = ("unet", "vae", "text_encoder")
 """Folders of a StableDiffusionPipeline that hold weights."""
+OTHER_PARTS = ("text_encoder_2", "conditioner")
+"""Folders with weights that other pipelines have besides."""
+PIPELINE = "StableDiffusionPipeline"
+"""The kind of folder that draws."""
+TRAINABLE = (
+    *(PIPELINE, "StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"),
+    *("StableDiffusionUpscalePipeline", "EaselLatentDiffusionPipeline"),
+)
+"""Kinds of folders that a training can start from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +42,17 @@ class Passport:
     path: Path
     title: str
     family: str
-    """"sd1", "sd2" or "sd" (Stable Diffusion's shape at another size); "" when unknown."""
+    """"sd1", "sd2", "sdxl" or "sd" (Stable Diffusion's shape at another size); "" when unknown."""
     prediction_type: str
     """"epsilon", "v_prediction" or "sample"."""
     native_size: int
     """Side in pixels of the pictures it was trained on."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values a request takes when it names none: width, height and whatever the folder's easel.json recommends."""
-    problem: str | None = None
-    """Why it cannot be used, one sentence; None when nothing is wrong with its headers."""
+    problem: Sentence | None = None
+    """Why no pictures are made with it; None when nothing is wrong with its headers."""
+    can_train: bool = False
+    """Whether a training can start from it. More can than draw: SDXL, and what was trained on classes or layouts."""
 
     @cached_property
     def hash(self) -> str:
@@ -79,11 +91,12 @@ class Library:
             return usable[0]
         if self._passports:
             first = next(iter(self._passports.values()))
-            raise CheckpointError(f"No checkpoint can be used. {first.name}: {first.problem}")
+            problem = first.problem or ""
+            raise CheckpointError("No checkpoint can be used. {name}: {problem}", name=first.name, problem=problem)
         raise NoCheckpoint(str(self._dir))
 
-    def find(self, name: str, preferred: str = "") -> Passport:
-        """The checkpoint called `name`; "" is the default one.
+    def find(self, name: str, preferred: str = "", *, to_train: bool = False) -> Passport:
+        """The checkpoint called `name`; "" is the default one. `to_train` finds more than what draws.
 
         Raises `UnknownName`, `NoCheckpoint`, or `CheckpointError` when its headers show that it cannot be used.
         """
@@ -94,9 +107,24 @@ class Library:
         if name not in self._passports:
             raise UnknownName("checkpoint", name, self._passports)
         passport = self._passports[name]
-        if passport.problem is not None:
-            raise CheckpointError(f"Checkpoint '{name}' cannot be used: {passport.problem}")
+        if passport.problem is not None and not (to_train and passport.can_train):
+            raise CheckpointError("Checkpoint '{name}' cannot be used: {problem}", name=name, problem=passport.problem)
         return passport
+
+
+SHELVES: Mapping[str, str] = {
+    "loras": "*.safetensors",
+    "embeddings": "*.safetensors",
+    "controlnets": "*/config.json",
+    "vae": "*/config.json",
+}
+"""Folders of the models folder beside checkpoints -> what lies in them."""
+
+
+def shelf(models_dir: Path, name: str) -> list[str]:
+    """Names of what lies in one of `SHELVES`, in order; nothing when there is no such folder."""
+    found = (models_dir / name).glob(SHELVES[name])
+    return sorted(path.parent.name if path.name == "config.json" else path.stem for path in found)
 
 
 def _folders_with(file_name: str, root: Path) -> Iterator[Path]:
@@ -124,13 +152,14 @@ def _passport(name: str, path: Path) -> Passport:
                 "scheduler/scheduler_config.json",
             )
         )
-        for part in PARTS:
+        pipeline = str(index.get("_class_name", ""))
+        for part in PARTS if pipeline == PIPELINE else [part for part in (*PARTS, *OTHER_PARTS) if part in index]:
             for file in _weight_files(path, part):
                 check_safetensors(file)
-        pipeline = index.get("_class_name", "")
-        if pipeline != "StableDiffusionPipeline":
-            found = pipeline or "not named"
-            raise CheckpointError(f"its pipeline is {found}; only StableDiffusionPipeline folders run.")
+        problem = None
+        if pipeline != PIPELINE:
+            found = pipeline[:80] or Sentence("not named")
+            problem = Sentence("its pipeline is {found}; only StableDiffusionPipeline folders run.", found=found)
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
         native_size = int(unet["sample_size"]) * factor
         card = read_json(path / "easel.json") if (path / "easel.json").is_file() else {}
@@ -138,33 +167,39 @@ def _passport(name: str, path: Path) -> Passport:
             name=name,
             path=path,
             title=str(card.get("title", name)),
-            family={768: "sd1", 1024: "sd2"}.get(int(unet["cross_attention_dim"]), "sd"),
+            family={768: "sd1", 1024: "sd2", 2048: "sdxl"}.get(int(unet["cross_attention_dim"]), "sd"),
             prediction_type=str(scheduler.get("prediction_type", "epsilon")),
             native_size=native_size,
             defaults={"width": native_size, "height": native_size, **card.get("defaults", {})},
+            problem=problem,
+            can_train=pipeline in TRAINABLE,
         )
     except CheckpointError as error:
-        return _broken(name, path, str(error))
+        return _broken(name, path, error.sentence)
     except OSError as error:
-        return _broken(name, path, f"a file in it cannot be read ({error.strerror or error}). Copy the folder again.")
+        reason = error.strerror or str(error)
+        problem = Sentence("a file in it cannot be read ({reason}). Copy the folder again.", reason=reason)
+        return _broken(name, path, problem)
     except (LookupError, AttributeError, TypeError, ValueError) as error:
-        return _broken(
-            name, path, f"a value is missing or wrong in its configuration ({error}). Copy the folder again."
+        problem = Sentence(
+            "a value is missing or wrong in its configuration ({reason}). Copy the folder again.", reason=str(error)
         )
+        return _broken(name, path, problem)
 
 
-def _broken(name: str, path: Path, problem: str) -> Passport:
+def _broken(name: str, path: Path, problem: Sentence) -> Passport:
     return Passport(name=name, path=path, title=name, family="", prediction_type="", native_size=0, problem=problem)
 
 
 def _weight_files(path: Path, part: str) -> Iterator[Path]:
     files = sorted((path / part).glob("*.safetensors"))
     if not files:
-        raise CheckpointError(f"{part}/ holds no .safetensors file. Copy the folder again, completely.")
+        raise CheckpointError("{part}/ holds no .safetensors file. Copy the folder again, completely.", part=part)
     for index in (path / part).glob("*.safetensors.index.json"):
         named = set(read_json(index).get("weight_map", {}).values())
         if missing := named - {file.name for file in files}:
-            raise CheckpointError(f"{part}/ lacks {', '.join(sorted(missing))}. Copy the folder again, completely.")
+            listed = ", ".join(sorted(missing))
+            raise CheckpointError("{part}/ lacks {files}. Copy the folder again, completely.", part=part, files=listed)
     yield from files
 
 
@@ -174,22 +209,26 @@ def check_safetensors(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(8)
         if disguise := _disguise(start):
-            raise CheckpointError(f"{name} is {disguise}, not a model file. Download it again.")
+            raise CheckpointError("{name} is {found}, not a model file. Download it again.", name=name, found=disguise)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(MAX_HEADER, max(size - 8, 0)):
-            raise CheckpointError(f"{name} is damaged: its header does not fit its size. Copy it again.")
+            raise CheckpointError("{name} is damaged: its header does not fit its size. Copy it again.", name=name)
         header = _parse(file.read(length), name)
     ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
     if not ends or 8 + length + max(ends) != size:
-        raise CheckpointError(f"{name} is cut off or damaged: {size:,} bytes do not match its header. Copy it again.")
+        raise CheckpointError(
+            "{name} is cut off or damaged: {size} bytes do not match its header. Copy it again.",
+            name=name,
+            size=f"{size:,}",
+        )
 
 
-def _disguise(start: bytes) -> str:
+def _disguise(start: bytes) -> Sentence | None:
     if start.startswith(b"version "):
-        return "a Git-LFS pointer"
+        return Sentence("a Git-LFS pointer")
     if start.lstrip()[:1] == b"<":
-        return "an HTML page"
-    return ""
+        return Sentence("an HTML page")
+    return None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -198,9 +237,12 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{name} is missing. Copy the folder again, completely.") from None
+        raise CheckpointError("{name} is missing. Copy the folder again, completely.", name=name) from None
     except OSError as error:
-        raise CheckpointError(f"{name} cannot be read ({error.strerror}). Check its permissions.") from error
+        reason = error.strerror or str(error)
+        raise CheckpointError(
+            "{name} cannot be read ({reason}). Check its permissions.", name=name, reason=reason
+        ) from error
     return _parse(content, name)
 
 
@@ -208,8 +250,8 @@ def _parse(content: bytes, name: str) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        what = _disguise(content[:8]) or "not valid JSON"
-        raise CheckpointError(f"{name} is {what}. Copy the folder again.") from None
+        found = _disguise(content[:8]) or Sentence("not valid JSON")
+        raise CheckpointError("{name} is {found}. Copy the folder again.", name=name, found=found) from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{name} does not hold what it should. Copy the folder again.")
+        raise CheckpointError("{name} does not hold what it should. Copy the folder again.", name=name)
     return value

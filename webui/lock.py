@@ -18,16 +18,19 @@ class FolderLock:
             self._file: IO[bytes] = path.open("a+b")
         except OSError as error:
             raise CannotStart(
-                f"The data folder {folder} cannot be used: {error.strerror}. Make it writable, or start with "
-                "--data-dir on another folder."
+                "The data folder {folder} cannot be used: {reason}. Make it writable, or start with "
+                "--data-dir on another folder.",
+                folder=str(folder),
+                reason=error.strerror or str(error),
             ) from error
         try:
             _lock(self._file)
         except OSError:
             self._file.close()
             raise CannotStart(
-                f"Easel is already running with the data folder {folder}. Use that one, close it, or start this one "
-                "with --data-dir on another folder."
+                "Easel is already running with the data folder {folder}. Use that one, close it, or start this one "
+                "with --data-dir on another folder.",
+                folder=str(folder),
             ) from None
 
     def close(self) -> None:

@@ -3,6 +3,9 @@
 The engine implements every name in here; a test holds the two lists together.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ 2M SDE", "DDIM", "UniPC")
 """Samplers as users know them (AUTOMATIC1111's names)."""
 
@@ -12,7 +15,20 @@ SCHEDULES = ("Automatic", "Uniform", "Karras", "Exponential", "SGM Uniform", "Si
 PREVIEWS = ("Off", "Linear", "Full")
 """Live preview: none, a linear map from latents to colours, or the decoder itself."""
 
-CHOICES = {"sampler": SAMPLERS, "schedule": SCHEDULES, "preview": PREVIEWS}
+CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "sampler": SAMPLERS,
+    "schedule": SCHEDULES,
+    "preview": PREVIEWS,
+    # Training.
+    "precision": ("fp32", "bf16", "fp16"),
+    "regularisation": ("KL", "VQ"),
+    "downsampling": (1, 2, 4, 8, 16, 32),
+    "conditioning": ("none", "class", "text", "layout", "super-resolution", "inpainting"),
+    "objective": ("epsilon", "v_prediction", "sample"),
+    "noise_schedule": ("linear", "scaled_linear", "cosine", "zero_snr"),
+    "control": ("edges", "scribble", "given"),
+    "lora_layers": ("attention", "attention and feed-forward", "all"),
+}
 """Name of a registry, as `Param.choices` says it, to its names."""
 
 _ALIASES = {

@@ -1,7 +1,8 @@
 """The server process: one ASGI application behind one gate, on one port. Never imports torch.
 
 Binds the port first, starts the engine process next and only then imports Gradio, so that the two slow imports
-(torch there, Gradio here) run side by side and the page does not wait for the engine.
+(torch there, Gradio here) run side by side. Where there are few cores they would take them from each other and from
+the browser: there the engine waits until the first page is drawn.
 """
 
 import logging
@@ -20,12 +21,17 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from webui.app import App, create_app
+from webui.garbage import nothing_collected
 from webui.gate import Gate
 from webui.settings import Settings
 from webui.startup import bind, check_folders, url_of
 
 log = logging.getLogger(__name__)
 
+ENOUGH_CORES = 4
+"""With fewer the engine waits for the first page: one for Gradio, one for torch, two for a browser."""
+PAGE_SECONDS = 3
+"""But not longer than this: perhaps nobody opens a page."""
 STOP_SECONDS = 5
 """After this a stop that hangs is cut short."""
 GRACE_SECONDS = 2
@@ -56,9 +62,10 @@ def serve(settings: Settings, announce: Announce) -> None:
         settings = replace(settings, port=listener.getsockname()[1])
         check_folders(settings)
         app = create_app(settings)
-        app.start()
+        app.start(engines_wait=_cores() < ENOUGH_CORES)
         try:
-            asgi = build_asgi(app, lambda link: _show_link(settings, link, announce))
+            with nothing_collected():
+                asgi = build_asgi(app, lambda link: _show_link(settings, link, announce))
             config = uvicorn.Config(
                 asgi,
                 log_config=None,
@@ -67,7 +74,7 @@ def serve(settings: Settings, announce: Announce) -> None:
                 ws_max_size=MESSAGE_BYTES,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
-            _Server(config, lambda: _ready(settings, announce)).run(sockets=[listener])
+            _Server(config, lambda: _ready(app, announce)).run(sockets=[listener])
         finally:
             app.close()
             log.info("stopped")
@@ -78,7 +85,9 @@ def _show_link(settings: Settings, link: str, announce: Announce) -> None:
         announce(f"Open Easel in a browser, once: {url_of(settings)}/?token={link}")
 
 
-def _ready(settings: Settings, announce: Announce) -> None:
+def _ready(app: App, announce: Announce) -> None:
+    settings = app.settings
+    _later(PAGE_SECONDS, app.let_engines_start)
     address = url_of(settings)
     announce(f"Easel is at {address}    (stop with Ctrl+C)")
     if settings.listen:
@@ -112,6 +121,15 @@ class _Server(uvicorn.Server):
             os._exit(130)
         log.info("stopping; once more to stop at once")
         self.should_exit = True
-        watchdog = threading.Timer(STOP_SECONDS, os._exit, [1])
-        watchdog.daemon = True
-        watchdog.start()
+        _later(STOP_SECONDS, lambda: os._exit(1))
+
+
+def _later(seconds: float, action: Callable[[], None]) -> None:
+    """Unless the process has ended by then."""
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

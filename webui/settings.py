@@ -20,7 +20,7 @@ class Settings:
     """Reachable from other machines; a token is then required."""
     open_browser: bool = True
     data_dir: Path = ROOT / ".easel"
-    """Queue, options and logs."""
+    """Queue, options, logs, datasets and the state of trainings."""
     models_dir: Path = ROOT / "models"
     outputs_dir: Path = ROOT / "outputs"
     device: str = "auto"
@@ -32,6 +32,14 @@ class Settings:
     @property
     def database(self) -> Path:
         return self.data_dir / "easel.sqlite3"
+
+    @property
+    def datasets_dir(self) -> Path:
+        return self.data_dir / "datasets"
+
+    @property
+    def trainings_dir(self) -> Path:
+        return self.data_dir / "training"
 
     @property
     def checkpoints_dir(self) -> Path:

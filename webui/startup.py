@@ -39,7 +39,11 @@ def bind(settings: Settings) -> socket.socket:
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise CannotStart(f"'{settings.host}' is not an address of this machine ({error}). Change --host.") from error
+        raise CannotStart(
+            "'{host}' is not an address of this machine ({reason}). Change --host.",
+            host=settings.host,
+            reason=str(error),
+        ) from error
     listener = socket.socket(family, kind, protocol)
     # On Windows SO_REUSEADDR would let two servers share a port.
     if sys.platform == "win32":
@@ -52,17 +56,29 @@ def bind(settings: Settings) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise CannotStart(_port_taken(settings, error)) from error
+        raise _port_taken(settings, error) from error
     return listener
 
 
-def _port_taken(settings: Settings, error: OSError) -> str:
+def _port_taken(settings: Settings, error: OSError) -> CannotStart:
     if error.errno == errno.EACCES:
-        return f"The system does not let you open port {settings.port}. Use one above 1023: --port 7860."
-    other = f"Start with another one: --port {settings.port + 1 if settings.port < 65535 else 7860}."
+        return CannotStart(
+            "The system does not let you open port {port}. Use one above 1023: --port 7860.", port=settings.port
+        )
+    other = settings.port + 1 if settings.port < 65535 else 7860
     if is_easel(settings):
-        return f"Another Easel already runs at {url_of(settings)}. Open that page, or s{other[1:]}"
-    return f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}). {other}"
+        return CannotStart(
+            "Another Easel already runs at {address}. Open that page, or start with another port: --port {other}.",
+            address=url_of(settings),
+            other=other,
+        )
+    return CannotStart(
+        "Port {port} on {host} cannot be used ({reason}). Start with another one: --port {other}.",
+        port=settings.port,
+        host=settings.host,
+        reason=error.strerror or str(error),
+        other=other,
+    )
 
 
 def is_easel(settings: Settings) -> bool:
@@ -82,7 +98,12 @@ def check_folders(settings: Settings) -> None:
     """Make the folders that are written to and try writing. Raises `CannotStart` naming the flag that helps."""
     for folder, flag in ((settings.data_dir, "--data-dir"), (settings.outputs_dir, "--outputs-dir")):
         if problem := not_writable(folder):
-            raise CannotStart(f"{folder} cannot be written to ({problem}). Choose another folder with {flag}.")
+            raise CannotStart(
+                "{folder} cannot be written to ({reason}). Choose another folder with {flag}.",
+                folder=str(folder),
+                reason=problem,
+                flag=flag,
+            )
 
 
 def not_writable(folder: Path) -> str | None:

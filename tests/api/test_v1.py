@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.farm import wait_until
 from tests.header_only import write_checkpoint
 from tests.scripted_engine import ScriptedEngineFactory
 from webui.api import mount_api
@@ -199,3 +200,19 @@ def test_the_openapi_document_describes_the_submission(client):
     schema = client.get("/openapi.json").json()
     assert schema["components"]["schemas"]["Submission"]["additionalProperties"] is False
     assert "/api/v1/pictures/{picture_id}" in schema["paths"]
+
+
+def test_the_first_page_that_is_drawn_lets_waiting_engines_start(tmp_path):
+    folders = {f"{name}_dir": tmp_path / name for name in ("data", "models", "outputs")}
+    app = create_app(Settings(**folders), engine_factory=ScriptedEngineFactory())
+    app.start(engines_wait=True)
+    fastapi = FastAPI()
+    mount_api(fastapi, app)
+    client = TestClient(fastapi)
+    try:
+        time.sleep(0.3)
+        assert client.get("/api/v1/status").json()["engine"]["state"] == "starting"
+        client.get("/api/v1/checkpoints")
+        wait_until(lambda: app.status()["engine"]["state"] == "ready", "the engine")
+    finally:
+        app.close()

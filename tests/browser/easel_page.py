@@ -57,11 +57,11 @@ class EaselPage:
 
     @property
     def line(self) -> Locator:
-        return self.page.locator(".easel-line")
+        return self.page.locator("easel-result .easel-line")
 
     @property
     def error(self) -> Locator:
-        return self.page.locator(".easel-error")
+        return self.page.locator("easel-result .easel-error")
 
     @property
     def thumbnails(self) -> Locator:

@@ -53,13 +53,22 @@ class Server:
             self._process.wait()
         self._process = None
 
+    def kill(self) -> None:
+        """kill -9: not a word to anybody, and nothing is put in order."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
     def kill_engine(self) -> None:
         """What the system does when memory runs out: kill -9 to the engine process, at once and without a word."""
+        self.engine().kill()
+
+    def engine(self) -> psutil.Process:
         assert self._process is not None
         for child in psutil.Process(self._process.pid).children():
             if "webui.workers.child" in child.cmdline():
-                child.kill()
-                return
+                return child
         raise AssertionError("the server has no engine process")
 
     @property

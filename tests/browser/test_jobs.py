@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, WebSocketRoute, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.easel_page import LONG, EaselPage, is_submission
+from webui.sentences import Sentence
 
 pytestmark = pytest.mark.browser
 
@@ -45,14 +46,14 @@ def failing(count: int) -> Callable[[Frame], Frame]:
         if frame["kind"] != "done" or len(failed) == count:
             return frame
         failed.append(frame)
-        text = f"Failure number {len(failed)}."
+        told = Sentence("Failure number {number}.", number=len(failed))
         return {
             "n": frame["n"],
             "job": frame["job"],
             "kind": "failed",
             "state": "failed",
             "error": "OutOfMemory",
-            "text": text,
+            **told.to_json(),
         }
 
     return rewrite
@@ -60,11 +61,16 @@ def failing(count: int) -> Callable[[Frame], Frame]:
 
 def over(easel: EaselPage, jobs: int) -> None:
     """Wait until this page knows of `jobs` jobs of its own, all of them over."""
-    easel.page.wait_for_function(
-        """jobs => import('./easel/easel.js').then(({ book }) => book.sending === 0 && book.followed.length === jobs
-        && book.followed.every(({ state }) => ['done', 'failed', 'cancelled'].includes(state)))""",
-        arg=jobs,
-    )
+    is_over = """jobs => import('./easel/easel.js').then(({ book }) => {
+        const states = book.followed.map(({ state }) => state);
+        const final = ['done', 'failed', 'cancelled'];
+        return book.sending === 0 && states.length === jobs && states.every((state) => final.includes(state));
+    })"""
+    for _ in range(LONG // 50):  # `wait_for_function` would take the promise for an answer
+        if easel.page.evaluate(is_over, jobs):
+            return
+        easel.page.wait_for_timeout(50)
+    raise AssertionError(f"the page's {jobs} jobs are not over")
 
 
 def test_a_failed_job_stays_explained_while_newer_ones_come_and_go(
@@ -111,7 +117,7 @@ def test_a_job_that_ended_unseen_does_not_stay_running(
 
     line = Line(context, keep_back)
     easel = open_page(context)
-    easel.ask("ends unseen", steps=2)
+    easel.ask("ends unseen", steps=60)  # longer than its submission takes to be answered
     while not ends:
         easel.page.wait_for_timeout(50)
     expect(easel.page.locator(".easel-live")).to_be_visible()

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, expect
 from tests.browser.conftest import OpenPage
 from tests.browser.easel_page import LONG, EaselPage
 from tests.browser.server import Server
+from webui.errors import OutOfMemory
 
 pytestmark = pytest.mark.browser
 
@@ -176,6 +177,32 @@ def test_a_page_outlives_a_restart_of_the_server(open_page: OpenPage, models_dir
         server.stop()
 
 
+def test_stopping_does_not_last_for_ever_when_the_server_dies_of_it(
+    open_page: OpenPage, models_dir: Path, tmp_path: Path
+) -> None:
+    server = Server(tmp_path / "server", models_dir)
+    server.start()
+    try:
+        easel = open_page(url=server.url)
+        easel.expected = ("WebSocket", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET")
+        easel.ask("never answers", steps=150, batch_count=6, size=128)
+        expect(easel.line).to_contain_text(re.compile(r"Step [1-9]"), timeout=LONG)
+        server.engine().suspend()  # Stop is accepted and nothing comes of it
+        with easel.page.expect_response("**/cancel"):
+            easel.button("interrupt").click()
+        expect(easel.line).to_have_text("Stopping…")
+        server.kill()
+        expect(easel.line).to_contain_text("Step", timeout=LONG)
+        expect(easel.button("interrupt")).to_be_enabled()
+        server.start()
+        expect(easel.page.locator(".easel-live")).to_be_hidden(timeout=LONG)
+        expect(easel.status).to_have_text("Ready", timeout=LONG)
+        (job,) = easel.page.request.get(f"{server.url}/api/v1/jobs").json()["jobs"]
+        assert job["state"] == "cancelled", "what was accepted counts"
+    finally:
+        server.stop()
+
+
 def test_a_reader_without_a_model_is_told_what_to_do(
     open_page: OpenPage, new_context: Callable[..., BrowserContext]
 ) -> None:
@@ -192,7 +219,8 @@ def test_a_failed_job_is_explained_and_can_be_tried_again(
     open_page: OpenPage, new_context: Callable[..., BrowserContext]
 ) -> None:
     context = new_context()
-    refusal = {"error": {"kind": "OutOfMemory", "text": "Not enough memory for 64×64. Make the picture smaller."}}
+    error = OutOfMemory((64, 64))
+    refusal = {"error": {"kind": error.kind, **error.sentence.to_json()}}
     context.route("**/api/v1/jobs", lambda route: route.fulfill(status=507, json=refusal), times=1)
     easel = open_page(context)
     easel.expected = ("507",)

@@ -68,9 +68,9 @@ def test_a_broken_checkpoint_fails_in_one_sentence(damage: str, models_dir: Path
     failed = run(new_engine(tmp_path), request())[-1]
     assert isinstance(failed, Failed)
     assert failed.error == "CheckpointError"
-    assert re.search(expected, failed.text), failed.text
-    assert "epsilon" in failed.text
-    assert "\n" not in failed.text
+    assert re.search(expected, str(failed.text)), failed.text
+    assert "epsilon" in str(failed.text)
+    assert "\n" not in str(failed.text)
 
 
 def test_an_engine_recovers_when_the_files_are_put_right(models_dir: Path, tmp_path: Path) -> None:

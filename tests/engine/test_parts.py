@@ -37,6 +37,15 @@ def test_auto_takes_the_cpu_where_there_is_no_card() -> None:
     assert device.name
 
 
+def test_workers_take_the_cards_in_turn_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    for wanted in ("auto", "cuda"):
+        assert [str(pick_device(wanted, worker).torch_device) for worker in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [str(pick_device("cuda:1", worker).torch_device) for worker in range(2)] == ["cuda:1", "cuda:1"]
+
+
 @pytest.mark.parametrize("wanted", ["cuda:99", "tpu", "cuda:x", ""])
 def test_a_device_that_is_not_there_is_refused_with_the_possible_ones(wanted: str) -> None:
     with pytest.raises(CannotStart, match="auto, cpu"):
@@ -153,6 +162,6 @@ def test_a_prompt_is_encoded_once(engine: Engine, monkeypatch: pytest.MonkeyPatc
 def test_a_very_long_rest_is_quoted_in_part() -> None:
     text = left_out_warning("prompt", EncodedPrompt(torch.zeros(1), "word " * 500), 75)
     assert text is not None
-    assert len(text) < 300
-    assert text.endswith("…”.")
+    assert len(str(text)) < 300
+    assert str(text).endswith("…”.")
     assert left_out_warning("prompt", EncodedPrompt(torch.zeros(1), ""), 75) is None

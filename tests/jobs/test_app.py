@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ import pytest
 
 from tests.farm import wait_until
 from tests.header_only import write_checkpoint
-from tests.scripted_engine import ScriptedEngineFactory
+from tests.scripted_engine import WARNING, ScriptedEngineFactory
 from webui import __version__
 from webui.app import App, create_app
 from webui.contract import Signal
 from webui.errors import CannotStart, InvalidRequest, NotFound, UnknownName
 from webui.events import JobState
 from webui.settings import ROOT, Settings
+from webui.workers.local import LocalWorker
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_a_job_as_json_says_everything_the_page_shows(settings: Settings) -> Non
         assert app.picture_content(app.picture(picture["id"])).startswith(b"\x89PNG")
     assert set(job) == {
         "id", "kind", "state", "position", "request", "created", "started", "finished", "attempts", "progress",
-        "preview", "pictures", "warnings", "error", "timings",
+        "preview", "pictures", "warnings", "error", "timings", "summary", "aside", "result",
     }  # fmt: skip
     assert (job["state"], job["position"], job["progress"], job["preview"], job["error"]) == (
         "done",
@@ -100,7 +103,7 @@ def test_a_job_as_json_says_everything_the_page_shows(settings: Settings) -> Non
         None,
         None,
     )
-    assert job["warnings"] == ["This is a warning."]
+    assert job["warnings"] == [WARNING.to_json()]
     assert (picture["number"], picture["seed"], picture["url"]) == (0, 5, f"/api/v1/pictures/{picture['id']}")
 
 
@@ -130,6 +133,52 @@ def test_the_default_checkpoint_is_loaded_ahead_and_the_status_says_so(settings:
         wait_until(lambda: app.status()["engine"]["state"] == "ready", "the engine")
         assert app.status()["version"] == __version__
         assert app.status()["engine"]["device"] == "cpu"
+
+
+def test_every_worker_knows_its_number_and_so_takes_a_card_of_its_own(settings: Settings) -> None:
+    app = create_app(replace(settings, workers=2), engine_factory=ScriptedEngineFactory(cards=2))
+    app.start()
+    try:
+        wait_until(lambda: all(worker["device"] for worker in app.status()["workers"]), "all engines")
+        told = [(worker["name"], worker["device"]) for worker in app.status()["workers"]]
+    finally:
+        app.close()
+    assert told == [("engine 1", "cuda:0"), ("engine 2", "cuda:1")]
+
+
+def test_an_engine_that_waits_starts_with_the_first_job(settings: Settings) -> None:
+    app = create_app(settings, engine_factory=ScriptedEngineFactory())
+    app.start(engines_wait=True)
+    try:
+        time.sleep(0.3)
+        assert pids(app) == [None]
+        assert wait_for(app, app.submit("txt2img", {"num_inference_steps": 1}).id)["state"] == "done"
+    finally:
+        app.close()
+
+
+def pids(app: App) -> list[int | None]:
+    return [worker.pid for worker in app.scheduler.workers if isinstance(worker, LocalWorker)]
+
+
+def test_engines_do_not_wait_when_there_is_work_from_the_last_time(settings: Settings) -> None:
+    with serving(settings, start=False) as app:
+        job = app.submit("txt2img", {"num_inference_steps": 1}).id
+    app = create_app(settings, engine_factory=ScriptedEngineFactory())
+    app.start(engines_wait=True)
+    try:
+        assert wait_for(app, job)["state"] == "done"
+    finally:
+        app.close()
+
+
+def test_a_server_whose_engines_still_wait_closes_at_once(settings: Settings) -> None:
+    app = create_app(settings, engine_factory=ScriptedEngineFactory())
+    app.start(engines_wait=True)
+    begin = time.monotonic()
+    app.close()
+    assert time.monotonic() - begin < 1
+    assert pids(app) == [None]
 
 
 def test_a_server_without_checkpoints_starts_all_the_same(settings: Settings, tmp_path: Path) -> None:

@@ -138,8 +138,7 @@ def test_a_picture_that_cannot_be_saved_is_kept_its_job_says_where_and_the_queue
         outputs.write_text("a file where the folder should be")
         failed = farm.make(batch_count=50)
         assert (failed.state, failed.error) == (JobState.FAILED, "CannotSave")
-        assert failed.text is not None
-        assert "--outputs-dir" in failed.text and str(tmp_path / "unsaved") in failed.text
+        assert "--outputs-dir" in str(failed.text) and str(tmp_path / "unsaved") in str(failed.text)
         assert farm.contents(failed.id) == expected, "the finished picture can still be seen and saved"
         assert farm.make().state is JobState.FAILED
         outputs.unlink()
@@ -158,6 +157,18 @@ def test_a_full_database_disk_holds_the_queue_up_and_loses_nothing(farm: Farm) -
         connection.execute("PRAGMA query_only = OFF")
     assert farm.wait_for(job).state is JobState.DONE
     assert len(farm.pictures(job)) == 3
+
+
+def test_a_job_can_be_stopped_although_nothing_can_be_stored(farm: Farm) -> None:
+    connection = farm.store._connection
+    job = farm.submit(batch_count=50, num_inference_steps=50)
+    farm.wait_for_step(job)
+    with farm.store._lock:
+        connection.execute("PRAGMA query_only = ON")
+    farm.scheduler.signal(job, Signal.CANCEL)
+    with farm.store._lock:
+        connection.execute("PRAGMA query_only = OFF")
+    assert farm.wait_for(job).state is JobState.CANCELLED
 
 
 def _warnings(farm: Farm, job_id: str) -> list[str]:
@@ -203,7 +214,7 @@ def test_the_status_is_read_and_told_by_one_thread_at_a_time(farm: Farm) -> None
         time.sleep(0.02)
         inside.release()
 
-    scheduler = Scheduler(farm.store, farm.outputs, farm.hub, [], announce_status=tell)
+    scheduler = Scheduler(farm.store, farm.outputs, farm.trainings, farm.hub, [], announce_status=tell)
     threads = [threading.Thread(target=scheduler._announce_status) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -8,14 +8,17 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from webui.contract import Signal
 from webui.errors import CannotStart, CannotStore, EngineDied, NotFound
 from webui.events import Image, JobState
 from webui.jobs import schema
 from webui.jobs.store import JobStore
+from webui.sentences import Sentence
 from webui.settings import ROOT
 
 IMAGE = Image(picture=0, seed=3, width=8, height=8, png=b"", parameters="Steps: 1")
@@ -129,7 +132,32 @@ def test_a_job_that_goes_down_twice_has_failed_and_says_so(store: JobStore) -> N
     store.claim(job)
     (record,) = store.recover()
     assert (record.state, record.error, record.crashes) == (JobState.FAILED, "EngineDied", 2)
-    assert record.text == str(EngineDied(None))
+    assert record.text == EngineDied(None).sentence
+
+
+@pytest.mark.parametrize(
+    ("told", "state"), [(Signal.CANCEL, JobState.CANCELLED), (Signal.PAUSE, JobState.PAUSED), (None, JobState.QUEUED)]
+)
+def test_what_a_job_was_told_counts_although_the_server_was_killed(
+    store: JobStore, told: Signal | None, state: JobState
+) -> None:
+    job = submit(store)
+    store.claim(job)
+    store.keep_engine_state(job, b"half a picture")
+    if told is not None:
+        store.keep_told(job, told)
+    assert [record.state for record in store.recover()] == [state]
+    assert store.engine_state(job) == (None if told is Signal.CANCEL else b"half a picture")
+
+
+def test_what_a_job_was_told_in_an_earlier_run_does_not_count(store: JobStore) -> None:
+    job = submit(store)
+    store.claim(job)
+    store.keep_told(job, Signal.PAUSE)
+    store.pause(job, when=JobState.RUNNING)
+    store.resume(job)
+    store.claim(job)
+    assert [record.state for record in store.recover()] == [JobState.QUEUED]
 
 
 def test_a_pause_or_a_closed_server_is_no_crash(store: JobStore) -> None:
@@ -172,9 +200,30 @@ def test_unknown_ids_are_not_found(store: JobStore) -> None:
 def test_a_warning_is_kept_once(store: JobStore) -> None:
     job = submit(store)
     for _ in range(3):
-        store.warn(job, "Careful.")
-    store.warn(job, "Slow.")
-    assert store.job(job).warnings == ("Careful.", "Slow.")
+        store.warn(job, Sentence("Careful with {what}.", what=Sentence("it")))
+    store.warn(job, Sentence("Slow."))
+    assert [str(warning) for warning in store.job(job).warnings] == ["Careful with it.", "Slow."]
+
+
+def test_what_an_older_version_said_of_its_jobs_is_still_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "old.sqlite3"
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    with closing(schema.open_database(path)) as old:
+        old.execute(
+            "INSERT INTO jobs (id, kind, request, state, position, created, error, text, warnings) "
+            "VALUES ('failed', 'txt2img', '{}', 'failed', 1, 0, 'OutOfMemory', ?, ?)",
+            ("It's {full}.", '["One.", "“Two”."]'),
+        )
+        old.execute(
+            "INSERT INTO jobs (id, kind, request, state, position, created) "
+            "VALUES ('untouched', 'txt2img', '{}', 'queued', 2, 0)"
+        )
+    monkeypatch.undo()
+    store = JobStore(path)
+    assert str(store.job("failed").text) == "It's {full}."
+    assert [str(warning) for warning in store.job("failed").warnings] == ["One.", "“Two”."]
+    assert (store.job("untouched").text, store.job("untouched").warnings) == (None, ())
+    store.close()
 
 
 def test_ten_thousand_finished_jobs_are_listed_and_opened_quickly(store: JobStore, tmp_path: Path) -> None:
@@ -222,7 +271,7 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path, monkeypatch: py
     store.close()
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT text FROM notes").fetchall() == [("new",)]
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
     connection.close()
 
 

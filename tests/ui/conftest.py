@@ -1,7 +1,6 @@
 """The page of a real app whose engine is never started."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,11 @@ def quiet_gradio(tmp_path_factory: pytest.TempPathFactory) -> None:
     prepare(tmp_path_factory.mktemp("gradio"))
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[App]:
-    folders: dict[str, Any] = {f"{name}_dir": tmp_path / name for name in ("data", "models", "outputs")}
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """Nothing is ever asked of it but its page."""
+    home = tmp_path_factory.mktemp("app")
+    folders: dict[str, Any] = {f"{name}_dir": home / name for name in ("data", "models", "outputs")}
     for folder in folders.values():
         folder.mkdir()
     app = create_app(Settings(**folders))

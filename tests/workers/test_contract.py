@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.farm import Farm, wait_until
-from tests.scripted_engine import EXIT_CODE, ScriptedEngineFactory
+from tests.scripted_engine import EXIT_CODE, WARNING, ScriptedEngineFactory
 from tests.workers.transports import TRANSPORTS, MakeWorkers
 from webui.contract import Signal
 from webui.errors import Conflict, NotFound
@@ -98,7 +98,7 @@ def test_a_cancel_overrules_a_pause(farm: Farm) -> None:
 def test_a_refusal_of_the_engine_is_told_in_its_own_words(farm: Farm) -> None:
     record = farm.make("refuse")
     assert (record.state, record.error) == (JobState.FAILED, "UserError")
-    assert record.text == "This cannot be drawn. Ask for something else."
+    assert str(record.text) == "This cannot be drawn. Ask for something else."
 
 
 def test_a_defect_in_the_engine_fails_that_job_names_the_log_and_keeps_the_traceback_there(
@@ -106,13 +106,13 @@ def test_a_defect_in_the_engine_fails_that_job_names_the_log_and_keeps_the_trace
 ) -> None:
     record = farm.make("raise")
     assert (record.state, record.error) == (JobState.FAILED, "InternalError")
-    assert record.text is not None and "easel.log" in record.text and "Traceback" not in record.text
+    assert "easel.log" in str(record.text) and "Traceback" not in str(record.text)
     assert "a defect in the engine" in caplog.text and "Traceback" in caplog.text
     assert farm.make().state is JobState.DONE
 
 
 def test_warnings_stay_with_the_job(farm: Farm) -> None:
-    assert farm.make("warn").warnings == ("This is a warning.",)
+    assert farm.make("warn").warnings == (WARNING,)
 
 
 def test_a_killed_engine_is_started_again_and_the_job_goes_on_to_the_same_pictures(farm: Farm) -> None:
@@ -129,7 +129,7 @@ def test_a_killed_engine_is_started_again_and_the_job_goes_on_to_the_same_pictur
 def test_an_engine_that_dies_a_second_time_fails_the_job_and_the_next_one_runs(farm: Farm) -> None:
     record = farm.make("die-always")
     assert (record.state, record.error, record.attempts) == (JobState.FAILED, "EngineDied", 2)
-    assert record.text is not None and f"exit code {EXIT_CODE}" in record.text
+    assert f"exit code {EXIT_CODE}" in str(record.text)
     assert farm.make().state is JobState.DONE
 
 

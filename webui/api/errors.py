@@ -1,6 +1,8 @@
-"""Errors as JSON: {"error": {"kind", "text"}} with the status the error class names."""
+"""Errors as JSON: {"error": {"kind", "text", "template", "values"}} with the status the error class names."""
 
+import json
 import logging
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -9,16 +11,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from webui.errors import UserError
+from webui.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
 API = "/api/"
 
 
-def answer(status: int, kind: str, text: str) -> JSONResponse:
-    # Half a surrogate pair from a client's JSON cannot be encoded; what is quoted of it must still be answerable.
-    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return JSONResponse({"error": {"kind": kind, "text": plain}}, status_code=status)
+class Answer(JSONResponse):
+    """Plain ASCII: half a surrogate pair from a client's JSON, quoted in an error, has no other encoding."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
+def answer(status: int, kind: str, told: Sentence) -> JSONResponse:
+    return Answer({"error": {"kind": kind, **told.to_json()}}, status_code=status)
 
 
 def install_error_handlers(fastapi: FastAPI) -> None:
@@ -26,21 +34,23 @@ def install_error_handlers(fastapi: FastAPI) -> None:
 
     @fastapi.exception_handler(UserError)
     def _user_error(_request: Request, error: UserError) -> Response:
-        return answer(error.status, error.kind, str(error))
+        return answer(error.status, error.kind, error.sentence)
 
     @fastapi.exception_handler(RequestValidationError)
     def _wrong_shape(_request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-        return answer(422, "InvalidRequest", f"{where}: {first['msg']}. The shapes are in /api/v1/openapi.json.")
+        told = Sentence("{where}: {reason}. The shapes are in /api/v1/openapi.json.", where=where, reason=first["msg"])
+        return answer(422, "InvalidRequest", told)
 
     @fastapi.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
         if not request.url.path.startswith(API):
             return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
-        return answer(error.status_code, "HttpError", str(error.detail))
+        return answer(error.status_code, "HttpError", Sentence("The server says: {reason}.", reason=str(error.detail)))
 
     @fastapi.exception_handler(Exception)
     def _internal(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return answer(500, "InternalError", "Something went wrong inside Easel. The log file has the details.")
+        told = Sentence("Something went wrong inside Easel. The log file has the details.")
+        return answer(500, "InternalError", told)

@@ -20,7 +20,7 @@ from webui.engine.loader import load_checkpoint
 from webui.engine.models import Components
 from webui.engine.stopwatch import Stopwatch
 from webui.library import Library
-from webui.requests import build
+from webui.requests import TextToImage, build
 
 STEPS = 20
 ROUNDS = 3
@@ -31,13 +31,15 @@ def measure_engine(models_dir: Path, device: str) -> Mapping[str, float]:
     passport = Library(models_dir / "checkpoints").default()
     values = {**passport.defaults, "checkpoint": passport.name, "num_inference_steps": STEPS, "seed": 1}
     request = build("txt2img", {**values, "prompt": "a red apple", "preview": "Off"})
+    assert isinstance(request, TextToImage)
     chosen = pick_device(device)
     components = load_checkpoint(passport, chosen, fastest_attention(chosen.torch_device))
 
     def draw(preview: str) -> float:
-        job = Job(id="bench", request=replace(request, preview=preview))
+        wanted = replace(request, preview=preview)
+        job = Job(id="bench", request=wanted)
         begin = time.perf_counter()
-        for _event in Generation(job, components, "", lambda: None, Stopwatch()).events():
+        for _event in Generation(job, wanted, components, "", lambda: None, Stopwatch()).events():
             pass
         return time.perf_counter() - begin
 

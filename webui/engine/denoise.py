@@ -105,8 +105,10 @@ def _advance(plan: Plan, state: SamplerState) -> tuple[Stepped, bool]:
         if _is_number(stepped):
             return stepped, True
     raise CheckpointError(
-        f"The checkpoint's prediction is not a number at step {state.index + 1} of {plan.total}, in full precision "
-        "too. Lower the guidance scale or use another sampling method; if it stays, copy the checkpoint again."
+        "The checkpoint's prediction is not a number at step {step} of {total}, in full precision "
+        "too. Lower the guidance scale or use another sampling method; if it stays, copy the checkpoint again.",
+        step=state.index + 1,
+        total=plan.total,
     )
 
 

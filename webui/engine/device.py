@@ -20,19 +20,24 @@ class Device:
     """Precision of the networks. Latents and the sampler's arithmetic are always fp32."""
 
 
-def pick_device(wanted: str) -> Device:
-    """`auto` is the first CUDA card or the CPU; `cuda` means `cuda:0`. Raises `CannotStart` for one that is absent."""
+def pick_device(wanted: str, worker: int = 0) -> Device:
+    """`auto` is a CUDA card or the CPU, `cuda` a card: the first for worker 0, the next for worker 1, and so on around.
+
+    Raises `CannotStart` for a device that is absent.
+    """
     if wanted == "auto":
-        wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu":
         # One thread per core: two on one core share its vector units and only get in each other's way.
         torch.set_num_threads(physical_cores())
         return Device(torch_device=torch.device("cpu"), name=_cpu_name(), dtype=torch.float32)
     cards = torch.cuda.device_count()
-    number = wanted.removeprefix("cuda").removeprefix(":") or "0"
+    number = wanted.removeprefix("cuda").removeprefix(":") or str(worker % max(cards, 1))
     if not wanted.startswith("cuda") or not number.isdecimal() or int(number) >= cards:
         known = ", ".join(["auto", "cpu", *(f"cuda:{card}" for card in range(cards))])
-        raise CannotStart(f"There is no device '{wanted}' here. Start with --device and one of: {known}.")
+        raise CannotStart(
+            "There is no device '{wanted}' here. Start with --device and one of: {known}.", wanted=wanted, known=known
+        )
     device = torch.device("cuda", int(number))
     return Device(torch_device=device, name=torch.cuda.get_device_name(device), dtype=torch.float16)
 

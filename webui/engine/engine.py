@@ -23,12 +23,12 @@ from webui.requests import TextToImage
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str) -> "PictureEngine":
+def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
-    Raises `CannotStart` for a device that is not there.
+    Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
     """
-    chosen = pick_device(device)
+    chosen = pick_device(device, worker)
     return PictureEngine(Library(models_dir / "checkpoints"), chosen, fastest_attention(chosen.torch_device))
 
 
@@ -43,26 +43,29 @@ class PictureEngine:
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
-        yield Started(pictures=job.request.pictures)
+        request = job.request
+        if not isinstance(request, TextToImage):
+            raise TypeError(f"This engine makes pictures from words; it was given {request.kind}.")
+        yield Started(pictures=request.pictures)
         try:
-            yield from self._generate(job, signal)
+            yield from self._generate(job, request, signal)
         except UserError as error:
             yield _failed(error)
         except (RuntimeError, MemoryError) as error:
-            shortage = memory.out_of_memory(error, (job.request.width, job.request.height))
+            shortage = memory.out_of_memory(error, (request.width, request.height))
             if shortage is None:
                 raise
             yield _failed(shortage)
 
-    def _generate(self, job: Job, signal: SignalSource) -> Iterator[Event]:
-        request, stopwatch = job.request, Stopwatch()
+    def _generate(self, job: Job, request: TextToImage, signal: SignalSource) -> Iterator[Event]:
+        stopwatch = Stopwatch()
         passport = self._find(request.checkpoint)
         if not self._models.holds(passport):
             yield _loading(request)
         with stopwatch.phase("loading"):
             components = self._models.get(passport)
             model_hash = passport.hash
-        yield from Generation(job, components, model_hash, signal, stopwatch).events()
+        yield from Generation(job, request, components, model_hash, signal, stopwatch).events()
 
     def _find(self, name: str) -> Passport:
         """The passport of a checkpoint; the folder is looked at again unless the one in memory is still the same."""
@@ -83,6 +86,10 @@ class PictureEngine:
                 raise
             log.warning("checkpoint %s does not fit into memory", checkpoint)
 
+    def free_memory(self) -> None:
+        """Forget the checkpoint in memory; the next job loads it again."""
+        self._models.clear()
+
     def info(self) -> EngineInfo:
         loaded = self._models.loaded
         return EngineInfo(
@@ -99,4 +106,4 @@ def _loading(request: TextToImage) -> Progress:
 
 def _failed(error: UserError) -> Failed:
     log.info("job failed: %s: %s", error.kind, error)
-    return Failed(error=error.kind, text=str(error))
+    return Failed(error=error.kind, text=error.sentence)

@@ -26,6 +26,8 @@ from webui.engine.text import EncodedPrompt, conditioning, left_out_warning
 from webui.engine.vae import decode
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
 from webui.metadata import encode_png, infotext
+from webui.requests import TextToImage
+from webui.sentences import Sentence
 
 SECONDS_BETWEEN_CHECKPOINTS = 1.0
 
@@ -37,16 +39,22 @@ class Generation:
     """A job under way. `events` may be walked through once."""
 
     def __init__(
-        self, job: Job, components: Components, model_hash: str, signal: SignalSource, stopwatch: Stopwatch
+        self,
+        job: Job,
+        request: TextToImage,
+        components: Components,
+        model_hash: str,
+        signal: SignalSource,
+        stopwatch: Stopwatch,
     ) -> None:
         self._job = job
-        self._request = job.request
+        self._request = request
         self._components = components
         self._model_hash = model_hash
         self._signal = signal
         self._stopwatch = stopwatch
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
-        self._warned: set[str] = set()
+        self._warned: set[Sentence] = set()
         self._sampler = find_sampler(self._request.sampler)
         self._sigmas = schedule(
             self._request.schedule, components.table, self._request.num_inference_steps, self._sampler.own_schedule
@@ -89,10 +97,10 @@ class Generation:
 
     def _left_out(self, cond: EncodedPrompt, uncond: EncodedPrompt | None) -> Iterator[Event]:
         for what, encoded in (("prompt", cond), ("negative prompt", uncond)):
-            if encoded and (text := left_out_warning(what, encoded, self._components.prompts.room)):
-                yield from self._warn(text)
+            if encoded and (told := left_out_warning(what, encoded, self._components.prompts.room)):
+                yield from self._warn(told)
 
-    def _saved(self) -> tuple[SavedJob, str | None]:
+    def _saved(self) -> tuple[SavedJob, Sentence | None]:
         """Where to begin, and a warning when the job's state is of no use."""
         beginning = SavedJob(self._together(0))
         if self._job.state is None:
@@ -104,7 +112,9 @@ class Generation:
             if saved.sampler is None and saved.pictures:
                 saved = SavedJob(self._together(saved.pictures[0]))
         except UnreadableState:
-            return beginning, "The saved state of this job could not be read, so it was started from the beginning."
+            return beginning, Sentence(
+                "The saved state of this job could not be read, so it was started from the beginning."
+            )
         return saved, None
 
     def _checked(self, sampler: SamplerState, pictures: int) -> SamplerState:
@@ -173,7 +183,9 @@ class Generation:
 
     def _after_step(self, pictures: tuple[int, ...], step: DenoiseStep, preview: Previewer) -> Iterator[Event]:
         if step.was_repeated:
-            yield from self._warn("Half precision gave no numbers, so the picture was drawn in full precision.")
+            yield from self._warn(
+                Sentence("Half precision gave no numbers, so the picture was drawn in full precision.")
+            )
         jpeg = preview(step.pred_original[0])
         yield self._progress("sampling", pictures[0], step.index, jpeg)
 
@@ -200,8 +212,8 @@ class Generation:
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         return Checkpoint(state=states.dump(saved))
 
-    def _warn(self, text: str) -> Iterator[Event]:
+    def _warn(self, told: Sentence) -> Iterator[Event]:
         """The same warning once per job."""
-        if text not in self._warned:
-            self._warned.add(text)
-            yield Warning(text=text)
+        if told not in self._warned:
+            self._warned.add(told)
+            yield Warning(text=told)

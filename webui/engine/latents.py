@@ -15,7 +15,9 @@ def latent_shape(size: tuple[int, int], channels: int, factor: int) -> tuple[int
     """(channels, height, width) of one picture's latents; `size` is (width, height) in pixels."""
     width, height = size
     if width % factor or height % factor:
-        raise InvalidRequest(f"This checkpoint draws in blocks of {factor} pixels: make width and height multiples.")
+        raise InvalidRequest(
+            "This checkpoint draws in blocks of {factor} pixels: make width and height multiples.", factor=factor
+        )
     return channels, height // factor, width // factor
 
 

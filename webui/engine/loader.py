@@ -37,16 +37,18 @@ def load_checkpoint(passport: Passport, device: Device, attention: str) -> Compo
     try:
         return _load(passport, device, attention)
     except CheckpointError as error:
-        raise CheckpointError(f"Checkpoint '{passport.name}' cannot be used: {error}") from error
+        raise CheckpointError(
+            "Checkpoint '{name}' cannot be used: {problem}", name=passport.name, problem=error.sentence
+        ) from error
 
 
 def _load(passport: Passport, device: Device, attention: str) -> Components:
     path = passport.path
     table, prediction_type = load_noise_table(path / "scheduler" / "scheduler_config.json")
-    tokenizer = _load_tokenizer(path / "tokenizer")
-    text_encoder = _load_network(CLIPTextModel, path / "text_encoder", device, dtype=device.dtype)
-    unet = _load_network(UNet2DConditionModel, path / "unet", device, torch_dtype=device.dtype)
-    vae = _load_network(AutoencoderKL, path / "vae", device, torch_dtype=device.dtype)
+    tokenizer = load_tokenizer(path / "tokenizer")
+    text_encoder = load_network(CLIPTextModel, path / "text_encoder", device, dtype=device.dtype)
+    unet = load_network(UNet2DConditionModel, path / "unet", device, torch_dtype=device.dtype)
+    vae = load_network(AutoencoderKL, path / "vae", device, torch_dtype=device.dtype)
     _check_fit(tokenizer, text_encoder, unet, vae)
     use_attention(unet, attention)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -76,8 +78,10 @@ def load_noise_table(path: Path) -> tuple[NoiseTable, str]:
     prediction_type = str(config.get("prediction_type", "epsilon"))
     if prediction_type not in PREDICTION_TYPES:
         raise CheckpointError(
-            f"{_name(path)} names the prediction_type '{prediction_type[:40]}'; "
-            f"{', '.join(PREDICTION_TYPES)} are possible."
+            "{file} names the prediction_type '{found}'; {known} are possible.",
+            file=_name(path),
+            found=prediction_type[:40],
+            known=", ".join(PREDICTION_TYPES),
         )
     betas = {
         key: config[key]
@@ -89,10 +93,12 @@ def load_noise_table(path: Path) -> tuple[NoiseTable, str]:
         scheduler = DDIMScheduler(**betas, rescale_betas_zero_snr=zero_snr)
         return noise_table(config, scheduler.alphas_cumprod), prediction_type
     except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{_name(path)} describes no noise schedule ({_first_line(error)}).") from error
+        raise CheckpointError(
+            "{file} describes no noise schedule ({reason}).", file=_name(path), reason=_first_line(error)
+        ) from error
 
 
-def _load_network(kind: Any, folder: Path, device: Device, **dtype: torch.dtype) -> Any:  # both libraries are untyped
+def load_network(kind: Any, folder: Path, device: Device, **dtype: torch.dtype) -> Any:  # both libraries are untyped
     read_json(folder / "config.json")
     try:
         network, found = kind.from_pretrained(
@@ -102,24 +108,34 @@ def _load_network(kind: Any, folder: Path, device: Device, **dtype: torch.dtype)
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise CheckpointError(
-            f"{folder.name}/ cannot be loaded ({_first_line(error)}). Copy the folder again, completely."
+            "{part}/ cannot be loaded ({reason}). Copy the folder again, completely.",
+            part=folder.name,
+            reason=_first_line(error),
         ) from error
     # Left alone, both libraries would fill what is absent with random numbers and go on.
     if wrong := sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]])):
         raise CheckpointError(
-            f"{folder.name}/ lacks {len(wrong)} of the weights its config.json asks for, first {wrong[0][:120]}. "
-            "Copy config and weights from the same model."
+            "{part}/ lacks {count} of the weights its config.json asks for, first {first}. "
+            "Copy config and weights from the same model.",
+            part=folder.name,
+            count=len(wrong),
+            first=wrong[0][:120],
         )
     return network.eval().requires_grad_(False).to(device.torch_device)
 
 
-def _load_tokenizer(folder: Path) -> Any:  # transformers is not typed
+def load_tokenizer(folder: Path) -> Any:  # transformers is not typed
     if not any((folder / file).is_file() for file in VOCABULARIES):
-        raise CheckpointError(f"tokenizer/ holds neither {' nor '.join(VOCABULARIES)}. Copy the folder again.")
+        one, other = VOCABULARIES
+        raise CheckpointError(
+            "tokenizer/ holds neither {one} nor {other}. Copy the folder again.", one=one, other=other
+        )
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers, written in Rust, raises bare Exception for any fault of a file
-        raise CheckpointError(f"tokenizer/ cannot be loaded ({_first_line(error)}). Copy the folder again.") from error
+        raise CheckpointError(
+            "tokenizer/ cannot be loaded ({reason}). Copy the folder again.", reason=_first_line(error)
+        ) from error
 
 
 def _check_fit(tokenizer: Any, text_encoder: Any, unet: Any, vae: Any) -> None:  # both libraries are untyped
@@ -131,7 +147,13 @@ def _check_fit(tokenizer: Any, text_encoder: Any, unet: Any, vae: Any) -> None: 
     )  # fmt: skip
     for name, value, other_name, other in pairs:
         if value != other:
-            raise CheckpointError(f"{name} is {value} but {other_name} is {other}. Take all parts from one model.")
+            raise CheckpointError(
+                "{name} is {value} but {other_name} is {other}. Take all parts from one model.",
+                name=name,
+                value=value,
+                other_name=other_name,
+                other=other,
+            )
     if len(tokenizer) > text_encoder.config.vocab_size:
         raise CheckpointError("tokenizer has more words than text_encoder. Take all parts from one model.")
     tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)

@@ -65,13 +65,17 @@ class ModelCache:
         """True when the checkpoint is in memory as it is on the disk now."""
         return self._components is not None and self._key == _key(passport)
 
+    def clear(self) -> None:
+        """Give the memory of what is loaded back."""
+        if self._components is not None:
+            self._components, self._key = None, None
+            memory.release()
+
     def get(self, passport: Passport) -> Components:
         """The components, loaded when they are not there. Raises `CheckpointError`."""
         if self._components is None or not self.holds(passport):
             begin = time.monotonic()
-            if self._components is not None:
-                self._components, self._key = None, None
-                memory.release()  # before loading, so that the two never are in memory together
+            self.clear()  # before loading, so that the two never are in memory together
             key = _key(passport)
             self._components = self._load(passport)
             self._key = key

@@ -69,8 +69,9 @@ def noise_table(config: Mapping[str, Any], alphas_cumprod: torch.Tensor) -> Nois
     spacing = str(config.get("timestep_spacing", "leading"))
     if spacing not in ("linspace", "leading", "trailing"):
         raise CheckpointError(
-            f"scheduler_config.json names the timestep_spacing '{spacing[:40]}'; "
-            "linspace, leading and trailing are possible."
+            "scheduler_config.json names the timestep_spacing '{spacing}'; "
+            "linspace, leading and trailing are possible.",
+            spacing=spacing[:40],
         )
     alphas = alphas_cumprod.double().clamp(min=SMALLEST_ALPHA)
     return NoiseTable(
@@ -142,7 +143,9 @@ def schedule(name: str, table: NoiseTable, steps: int, own: Callable[[NoiseTable
     Raises `UnknownName`, or `InvalidRequest` for more steps than the model has noise levels.
     """
     if steps > table.size:
-        raise InvalidRequest(f"This checkpoint knows {table.size} noise levels. Use at most as many sampling steps.")
+        raise InvalidRequest(
+            "This checkpoint knows {levels} noise levels. Use at most as many sampling steps.", levels=table.size
+        )
     if name == "Automatic":
         return own(table, steps)
     if name not in SCHEDULE_RULES:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from webui.sentences import Sentence
+
 KEPT_ENCODINGS = 64
 """A few dozen KB each; enough for prompts that are changed back and forth."""
 LONGEST_QUOTE = 200
@@ -94,11 +96,16 @@ def conditioning(cond: EncodedPrompt, uncond: EncodedPrompt | None, pictures: in
     )
 
 
-def left_out_warning(what: str, encoded: EncodedPrompt, room: int) -> str | None:
-    """One sentence naming the words of the `what` ("prompt", "negative prompt") that were cut, if any were."""
+def left_out_warning(what: str, encoded: EncodedPrompt, room: int) -> Sentence | None:
+    """Names the words of the `what` ("prompt", "negative prompt") that were cut, if any were."""
     if not encoded.left_out:
         return None
     quote = encoded.left_out
     if len(quote) > LONGEST_QUOTE:
         quote = quote[:LONGEST_QUOTE].rstrip() + "…"
-    return f"The {what} is longer than {room} tokens. This part was left out: “{quote}”."
+    return Sentence(
+        "The {what} is longer than {room} tokens. This part was left out: “{quote}”.",
+        what=Sentence(what),
+        room=room,
+        quote=quote,
+    )

@@ -8,6 +8,7 @@ from PIL import Image
 
 from webui.engine import memory
 from webui.errors import CheckpointError
+from webui.sentences import Sentence
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Decoded:
     """A picture and what the person should know about how it was decoded."""
 
     image: Image.Image
-    warning: str | None = None
+    warning: Sentence | None = None
 
 
 @torch.inference_mode()
@@ -32,14 +33,15 @@ def decode(vae: Any, latents: torch.Tensor) -> Decoded:  # AutoencoderKL; diffus
         finally:
             vae.to(dtype)
         if torch.isfinite(pixels).all():
-            return Decoded(to_image(pixels), "The picture was decoded in full precision, because half gave no numbers.")
+            told = Sentence("The picture was decoded in full precision, because half gave no numbers.")
+            return Decoded(to_image(pixels), told)
     raise CheckpointError(
         "The decoder's result is not a number, in full precision too, so no picture was made. "
         "The checkpoint's vae is probably damaged: copy the checkpoint again."
     )
 
 
-def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, str | None]:
+def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, Sentence | None]:
     try:
         return decode_pixels(vae, latents), None
     except RuntimeError as error:
@@ -48,7 +50,7 @@ def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, st
     memory.release()
     vae.enable_tiling()
     try:
-        return decode_pixels(vae, latents), "The picture was decoded in tiles, because memory was short."
+        return decode_pixels(vae, latents), Sentence("The picture was decoded in tiles, because memory was short.")
     finally:
         vae.disable_tiling()
 

@@ -19,7 +19,7 @@ BUFFER = 2000
 BACKLOG = 500
 """Frames that wait for one watcher; one who is further behind gets a snapshot instead."""
 
-REPLACEABLE = ("progress", "status", "state")
+REPLACEABLE = ("progress", "metrics", "status", "state")
 """Kinds of which only the last per job matters."""
 ENDING = ("done", "failed", "cancelled")
 """Kinds after which a job's previews are worth nothing."""
@@ -41,7 +41,8 @@ class _Line:
             self._frames.pop(self._latest.get(key, 0), None)
             self._latest[key] = frame["n"]
         elif frame["kind"] in ENDING:
-            self._frames.pop(self._latest.pop(("progress", frame["job"]), 0), None)
+            for kind in ("progress", "metrics"):
+                self._frames.pop(self._latest.pop((kind, frame["job"]), 0), None)
         self._frames[frame["n"]] = frame
 
     def pop_first(self) -> Frame:

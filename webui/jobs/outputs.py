@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from webui.errors import CannotSave, NotFound
 from webui.options import sync_folder
+from webui.sentences import Sentence
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Outputs:
                 self._move_unsaved()
             return recorded
 
-    def keep_unsaved(self, png: bytes, seed: int) -> tuple[str, str]:
+    def keep_unsaved(self, png: bytes, seed: int) -> tuple[str, Sentence]:
         """Keep a picture that `save` refused. Returns the path it is to have, and a sentence that says where it is."""
         with self._lock:
             self._has_unsaved = True
@@ -83,12 +84,14 @@ class Outputs:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _write(place.with_name(place.name + PARTIAL), png)
                 _move(place.with_name(place.name + PARTIAL), place)
-                return path, f"The finished picture was kept as {place}."
+                return path, Sentence("The finished picture was kept as {place}.", place=str(place))
             except OSError as error:
                 log.warning("The unsaved folder does not take a picture either: %s", error)
             path = f"{_today()}/unsaved-{len(self._in_memory) + 1}-{seed}.png"
             self._in_memory[path] = png
-            return path, "The finished picture is kept in memory until Easel is closed: save it from the page now."
+            return path, Sentence(
+                "The finished picture is kept in memory until Easel is closed: save it from the page now."
+            )
 
     def read(self, path: str) -> bytes:
         """The PNG at a path that came from the store, wherever it is kept. Raises `NotFound`."""

@@ -23,7 +23,7 @@ class Live:
 
 
 class ProgressMeter:
-    """Follows one run of a job. Every step of a sampler costs the same, so seconds per step is all that is measured."""
+    """Follows one run of a job. Every step costs about the same, so seconds per step is all that is measured."""
 
     def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._at_once = at_once
@@ -36,7 +36,7 @@ class ProgressMeter:
         self.live: Live | None = None
 
     def follow(self, event: Progress) -> Live:
-        if event.phase == "sampling":
+        if event.phase in ("sampling", "training"):
             self._measure(event)
         frame = event.to_json()
         preview = frame.pop("preview")

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from webui.errors import UserError
 from webui.events import JobState
-from webui.requests import TextToImage, build
+from webui.request_base import Request
+from webui.requests import build
+from webui.sentences import Sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +33,31 @@ class JobRecord:
     """How often the engine or the server died while the job ran."""
     error: str | None
     """Name of the error class of a failed job."""
-    text: str | None
+    text: Sentence | None
     """What is said about a failed job: what, why, what to do."""
-    warnings: tuple[str, ...]
+    warnings: tuple[Sentence, ...]
     timings: Mapping[str, float] | None
+    training: bool
+    """Whether it is a training: those run when no picture waits."""
+    result: str | None
+    """What a finished training has made, relative to the models folder."""
 
     @property
-    def request(self) -> TextToImage:
+    def request(self) -> Request:
         """The resolved request. Raises `InvalidRequest` when this version does not know a value any more."""
         return build(self.kind, self.values)
 
     @property
     def checkpoint(self) -> str:
         return str(self.values.get("checkpoint", ""))
+
+    @property
+    def summary(self) -> str:
+        """One line by which a person recognises the job."""
+        try:
+            return self.request.summary
+        except UserError:
+            return self.kind
 
 
 @dataclass(frozen=True, kw_only=True)

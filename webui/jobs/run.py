@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from webui.contract import Job, Signal
@@ -18,8 +19,11 @@ from webui.events import (
     Failed,
     Image,
     JobState,
+    Metrics,
     Paused,
     Progress,
+    Result,
+    Sample,
     Started,
     Warning,
 )
@@ -28,7 +32,9 @@ from webui.jobs.outputs import Outputs
 from webui.jobs.progress import ProgressMeter
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.store import JobStore
-from webui.jobs.view import picture_json
+from webui.jobs.trainings import TrainingFolders
+from webui.jobs.view import picture_json, sample_json
+from webui.sentences import Sentence
 from webui.workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -38,27 +44,42 @@ SECONDS_BETWEEN_STATES = 1.0
 SECONDS_BETWEEN_ATTEMPTS = 1.0
 """When the database does not take a change."""
 
-Result = TypeVar("Result")
+Changed = TypeVar("Changed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What every run writes to and reads from."""
+
+    store: JobStore
+    outputs: Outputs
+    trainings: TrainingFolders
+    hub: Hub
+    closing: threading.Event
+    """Set when the server ends."""
+    models_changed: Callable[[], None]
+    """Called when a training has put something into the models folder."""
 
 
 class Run:
     """Takes a claimed job through its worker. Made by the scheduler, used by the one thread of that worker."""
 
-    def __init__(
-        self, record: JobRecord, worker: Worker, store: JobStore, outputs: Outputs, hub: Hub, closing: threading.Event
-    ) -> None:
+    def __init__(self, record: JobRecord, worker: Worker, desk: Desk) -> None:
         self.record = record
         self.worker = worker
         self.told: Signal | None = None
         """The last CANCEL or PAUSE; it also decides when the engine dies before answering."""
+        self.steps_aside = False
+        """A training that was asked to make room for pictures; unless told something else it goes on by itself."""
         info = worker.status().info
         on_gpu = info is not None and info.device != "cpu"
         self.meter = ProgressMeter(int(record.values.get("batch_size", 1)) if on_gpu else 1)
-        self._store, self._outputs, self._hub, self._closing = store, outputs, hub, closing
+        self._desk = desk
+        self._store, self._closing = desk.store, desk.closing
         self._engine_state: bytes | None = None
         self._state_stored = 0.0
-        self._saved = {picture.number for picture in store.pictures_of([record.id])[record.id]}
-        self._refusal: str | None = None
+        self._saved = {picture.number for picture in desk.store.pictures_of([record.id])[record.id]}
+        self._refusal: Sentence | None = None
         """Why a picture could not be saved; the rest of the job is then given up."""
 
     def hand_over(self) -> Iterator[Event]:
@@ -74,6 +95,11 @@ class Run:
             self.told = signal
         self.worker.signal(self.record.id, signal)
 
+    def step_aside(self) -> None:
+        self.steps_aside = True
+        self.worker.signal(self.record.id, Signal.PAUSE)
+        self._publish("state", aside=True)
+
     def follow(self, events: Iterator[Event]) -> None:
         """Take in everything the engine says; the job is in its next state afterwards."""
         try:
@@ -82,9 +108,9 @@ class Run:
         except EngineDied as error:
             self._engine_died(error)
         except UserError as error:
-            self.fail(error.kind, str(error))
+            self.fail(error.kind, error.sentence)
 
-    def fail(self, error: str, text: str) -> None:
+    def fail(self, error: str, text: Sentence) -> None:
         log.info("job %s failed: %s", self.record.id, error)
         self._finish(JobState.FAILED, "failed", error=error, text=text)
 
@@ -99,11 +125,29 @@ class Run:
                 self._save(event)
             case Warning(text=text):
                 self._insist(lambda: self._store.warn(self.record.id, text))
-                self._publish("warning", text=text)
+                self._publish("warning", **text.to_json())
             case Started(pictures=pictures):
                 self._publish("started", pictures=pictures)
+            case Metrics() | Sample() | Result():
+                self._take_from_training(event)
             case _:
                 self._end(event)
+
+    def _take_from_training(self, event: Metrics | Sample | Result) -> None:
+        job_id = self.record.id
+        match event:
+            case Metrics(losses=losses):
+                self._desk.trainings.add_losses(job_id, losses)
+                if losses:
+                    step, loss = losses[-1]
+                    self._publish("metrics", step=step, loss=loss)
+            case Sample(step=step, jpeg=jpeg):
+                if self._desk.trainings.add_sample(job_id, step, jpeg):
+                    self._publish("sample", sample=sample_json(job_id, step))
+            case Result(path=path):
+                self._insist(lambda: self._store.keep_result(job_id, path))
+                self._publish("result", result=path)
+                self._desk.models_changed()
 
     def _end(self, event: Event) -> None:
         """React to one of `FINAL`."""
@@ -115,7 +159,7 @@ class Run:
                 self._finish(JobState.DONE, "done", timings=timings)
             case Failed(error=error, text=text):
                 self.fail(error, text)
-            case Paused() if self.told is None and self._closing.is_set():
+            case Paused() if self.told is None and (self._closing.is_set() or self.steps_aside):
                 self._give_back()
             case Paused() if self.told is not Signal.CANCEL:
                 self._pause()
@@ -134,8 +178,8 @@ class Run:
         else:
             record = self._insist(lambda: self._store.crashed(self.record.id, error, self._engine_state))
             log.warning("job %s: %s It is now %s.", record.id, error, record.state)
-            if record.state is JobState.FAILED:
-                self._publish("failed", state=record.state, error=record.error, text=record.text)
+            if record.state is JobState.FAILED and record.text is not None:
+                self._publish("failed", state=record.state, error=record.error, **record.text.to_json())
             else:
                 self._publish("queued", state=record.state, position=self._store.jobs_ahead(record))
 
@@ -145,9 +189,13 @@ class Run:
         log.info("job %s paused", self.record.id)
 
     def _give_back(self) -> None:
-        """The server is closing: the next start goes on from here."""
-        self._store.requeue(self.record.id, self._engine_state)
-        log.info("job %s will go on at the next start", self.record.id)
+        """The server is closing, or pictures come first: the job goes on from here by itself."""
+        record = self._insist(lambda: self._store.requeue(self.record.id, self._engine_state))
+        if self._closing.is_set() or record is None:
+            log.info("job %s will go on at the next start", self.record.id)
+            return
+        log.info("job %s makes room for pictures", self.record.id)
+        self._publish("queued", state=record.state, position=self._store.jobs_ahead(record), aside=True)
 
     def _finish(
         self,
@@ -155,7 +203,7 @@ class Run:
         kind: str,
         *,
         error: str | None = None,
-        text: str | None = None,
+        text: Sentence | None = None,
         timings: dict[str, float] | None = None,
     ) -> None:
         record = self._insist(
@@ -163,8 +211,11 @@ class Run:
         )
         if record is None:  # something else ended it first, and the store is right
             return
-        fields = {"error": error, "text": text} if error else {"timings": timings} if timings is not None else {}
-        self._publish(kind, state=state, **fields)
+        if state is not JobState.FAILED:
+            self._desk.trainings.end(self.record.id)
+        told = {} if text is None else {"error": error, **text.to_json()}
+        measured = {} if timings is None else {"timings": timings}
+        self._publish(kind, state=state, started=record.started, finished=record.finished, **told, **measured)
         seconds = (record.finished or 0) - (record.started or 0)
         log.info("job %s %s: %d pictures in %.1f s", record.id, state, len(self._saved), seconds)
 
@@ -174,6 +225,8 @@ class Run:
             return
         try:
             self._store.keep_engine_state(self.record.id, state)
+            if self.record.training:
+                self._store.got_further(self.record.id)
         except CannotStore as error:  # the job does not need it unless the server dies
             log.warning("%s", error)
         self._state_stored = time.monotonic()
@@ -183,12 +236,12 @@ class Run:
             return
         try:
             picture = self._insist(
-                lambda: self._outputs.save(image.png, image.seed, lambda path: self._add(image, path))
+                lambda: self._desk.outputs.save(image.png, image.seed, lambda path: self._add(image, path))
             )
         except CannotSave as error:
-            path, place = self._outputs.keep_unsaved(image.png, image.seed)
+            path, place = self._desk.outputs.keep_unsaved(image.png, image.seed)
             picture = self._insist(lambda: self._add(image, path))
-            self._refusal = f"{error} {place}"
+            self._refusal = Sentence("{refusal} {place}", refusal=error.sentence, place=place)
             log.error("job %s: %s", self.record.id, self._refusal)
             self.worker.signal(self.record.id, Signal.CANCEL)
         self._saved.add(image.picture)
@@ -197,7 +250,7 @@ class Run:
     def _add(self, image: Image, path: str) -> PictureRecord:
         return self._store.add_picture(self.record.id, image, path)
 
-    def _insist(self, change: Callable[[], Result]) -> Result:
+    def _insist(self, change: Callable[[], Changed]) -> Changed:
         """Make a change of the store that must not be lost: while the disk is full, wait for space."""
         while True:
             try:
@@ -206,11 +259,11 @@ class Run:
                 if self._closing.is_set():
                     raise
                 log.error("%s", error)
-                self._publish("warning", text=str(error))
+                self._publish("warning", **error.sentence.to_json())
                 self._closing.wait(SECONDS_BETWEEN_ATTEMPTS)
 
     def _publish(self, kind: str, *, state: JobState = JobState.RUNNING, **fields: object) -> None:
-        self._hub.publish(self.record.id, kind, state=state.value, **fields)
+        self._desk.hub.publish(self.record.id, kind, state=state.value, **fields)
 
 
 def _raising(error: UserError) -> Iterator[Event]:

@@ -2,6 +2,9 @@
 
 One dispatcher thread per worker. All decisions are made under one lock and written to the store first; what a signal
 to a worker achieves is known when the worker says so. What happens during a run is the business of `run.py`.
+
+Trainings take hours, so pictures come first: a training waits until no picture does, and one that runs steps aside
+when a picture waits and no other worker is free. It goes on by itself.
 """
 
 import logging
@@ -17,8 +20,10 @@ from webui.jobs.hub import Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.progress import Live
 from webui.jobs.records import JobRecord
-from webui.jobs.run import SECONDS_BETWEEN_ATTEMPTS, Run
+from webui.jobs.run import SECONDS_BETWEEN_ATTEMPTS, Desk, Run
 from webui.jobs.store import JobStore
+from webui.jobs.trainings import TrainingFolders
+from webui.sentences import Sentence
 from webui.workers.worker import Worker, WorkerState
 
 log = logging.getLogger(__name__)
@@ -42,13 +47,15 @@ class Scheduler:
         self,
         store: JobStore,
         outputs: Outputs,
+        trainings: TrainingFolders,
         hub: Hub,
         workers: Sequence[Worker],
         *,
         announce_status: Callable[[], None] = lambda: None,
+        models_changed: Callable[[], None] = lambda: None,
         cancel_patience: float = CANCEL_PATIENCE,
     ) -> None:
-        self._store, self._outputs, self._hub = store, outputs, hub
+        self._store, self._trainings, self._hub = store, trainings, hub
         self.workers = tuple(workers)
         self._tell_status = announce_status
         self._telling = threading.Lock()
@@ -56,11 +63,17 @@ class Scheduler:
         self._changed = threading.Condition(threading.RLock())
         self._runs: dict[str, Run] = {}
         self._put_aside: dict[str, Live] = {}
-        """Last progress of paused jobs."""
+        """Last progress of paused jobs and of trainings that stepped aside."""
+        self._stepped_aside: set[str] = set()
+        """Queued trainings that made room for pictures."""
         self._waiting: set[Worker] = set()
         self._passed_over: dict[str, int] = {}
         """How often the first job was overtaken."""
         self._closing = threading.Event()
+        self._desk = Desk(
+            store=store, outputs=outputs, trainings=trainings, hub=hub, closing=self._closing,
+            models_changed=models_changed,
+        )  # fmt: skip
         self._threads = [
             threading.Thread(target=self._dispatch, args=(worker,), name=f"jobs of {worker.name}", daemon=True)
             for worker in self.workers
@@ -95,6 +108,7 @@ class Scheduler:
             if is_new:
                 ahead = self._store.jobs_ahead(record)
                 self._hub.publish(record.id, "queued", state=record.state.value, position=ahead)
+                self._make_room()
                 self._changed.notify_all()
         if is_new:
             log.info("job %s queued: %s", record.id, _summary(record))
@@ -117,24 +131,64 @@ class Scheduler:
         with self._changed:
             record = self._store.resume(job_id)
             if record is None:
-                raise Conflict(f"Only a paused job can be resumed; this one is {self._store.job(job_id).state}.")
+                state = Sentence(self._store.job(job_id).state.value)
+                raise Conflict("Only a paused job can be resumed; this one is {state}.", state=state)
             self._hub.publish(job_id, "queued", state=record.state.value, position=self._store.jobs_ahead(record))
             self._tell_positions()
+            self._make_room()
             self._changed.notify_all()
         self._announce_status()
         return record
 
+    def take_up_again(self, job_id: str) -> JobRecord:
+        """A new training that goes on from the state that a failed one has left.
+
+        Raises `NotFound`, or `Conflict` when the job did not fail or left nothing.
+        """
+        with self._changed:
+            failed = self._store.job(job_id)
+            if failed.state is not JobState.FAILED or not self._trainings.has_state(job_id):
+                raise Conflict("Only a failed training that has saved something can be taken up again.")
+            record, _ = self._store.submit(failed.kind, failed.values)
+            self._trainings.hand_over(job_id, record.id)
+            self._hub.publish(record.id, "queued", state=record.state.value, position=self._store.jobs_ahead(record))
+            self._changed.notify_all()
+        log.info("job %s goes on from what job %s left", record.id, job_id)
+        self._announce_status()
+        return record
+
     def live(self, record: JobRecord) -> Live | None:
-        """Progress of a job that runs or is paused."""
-        if record.state not in (JobState.RUNNING, JobState.PAUSED):
+        """Progress of a job that runs, is paused or stepped aside."""
+        if record.state.is_final:
             return None
         run = self._runs.get(record.id)
         return run.meter.live if run is not None else self._put_aside.get(record.id)
 
+    def is_aside(self, record: JobRecord) -> bool:
+        """Whether a training makes room for pictures, or is about to."""
+        run = self._runs.get(record.id)
+        if record.state is JobState.RUNNING:
+            return run is not None and run.steps_aside
+        return record.state is JobState.QUEUED and record.id in self._stepped_aside
+
     # Under the lock.
+
+    def _make_room(self) -> None:
+        """Ask as many trainings to step aside as there are pictures that no free worker takes."""
+        waiting = sum(not record.training for record in self._store.queue(LOOK_AHEAD))
+        free = sum(worker.status().state is WorkerState.READY for worker in self._waiting)
+        trainings = [run for run in self._runs.values() if run.record.training and run.told is None]
+        wanted = waiting - free - sum(run.steps_aside for run in trainings)
+        for run in [run for run in trainings if not run.steps_aside][: max(0, wanted)]:
+            run.step_aside()
 
     def _tell(self, run: Run, signal: Signal) -> None:
         is_first_cancel = signal is Signal.CANCEL and run.told is not Signal.CANCEL
+        if signal is not Signal.SKIP and run.told is not Signal.CANCEL:
+            try:
+                self._store.keep_told(run.record.id, signal)
+            except CannotStore as error:  # a full disk must not keep anybody from stopping a job
+                log.warning("%s", error)
         run.tell(signal)
         if is_first_cancel:
             patience = threading.Timer(self._cancel_patience, self._lose_patience, (run,))
@@ -156,19 +210,26 @@ class Scheduler:
                 changed = self._store.finish(record.id, JobState.CANCELLED, when=(record.state,))
                 kind = "cancelled"
                 self._put_aside.pop(record.id, None)
+                self._trainings.end(record.id)
             case Signal.PAUSE, JobState.QUEUED:
                 changed = self._store.pause(record.id, when=record.state)
                 kind = "paused"
             case _:
-                raise Conflict(f"This job is {record.state}: there is nothing to {signal}.")
+                raise Conflict(
+                    "This job is {state}: there is nothing to {signal}.",
+                    state=Sentence(record.state.value),
+                    signal=Sentence(signal.value),
+                )
         assert changed is not None, "states change under the lock only"
+        self._stepped_aside.discard(record.id)
         self._hub.publish(record.id, kind, state=changed.state.value)
         self._tell_positions()
         return changed
 
     def _tell_positions(self) -> None:
         for position, record in enumerate(self._store.queue(POSITIONS_TOLD)):
-            self._hub.publish(record.id, "state", state=record.state.value, position=position)
+            told = {"position": position, "aside": self.is_aside(record)}
+            self._hub.publish(record.id, "state", state=record.state.value, **told)
 
     def _claim(self, worker: Worker) -> tuple[Run, Iterator[Event]] | None:
         queue = self._store.queue(LOOK_AHEAD)
@@ -177,17 +238,20 @@ class Scheduler:
         if record is None:
             return None
         first = queue[0].id
-        self._passed_over = {} if first == record.id else {first: self._passed_over.get(first, 0) + 1}
+        if not record.training:
+            self._passed_over = {} if first == record.id else {first: self._passed_over.get(first, 0) + 1}
         self._hub.publish(record.id, "state", state=record.state.value, position=0)
         self._tell_positions()
         try:
-            run = Run(record, worker, self._store, self._outputs, self._hub, self._closing)
+            run = Run(record, worker, self._desk)
             run.meter.live = self._put_aside.pop(record.id, None)
+            self._stepped_aside.discard(record.id)
             events = run.hand_over()
         except Exception:
             self._store.requeue(record.id)  # nobody follows it: it must not stay "running"
             raise
         self._runs[record.id] = run
+        self._make_room()
         return run, events
 
     def _held_elsewhere(self, worker: Worker) -> set[str]:
@@ -199,8 +263,10 @@ class Scheduler:
         with self._changed:
             try:
                 record = self._store.job(run.record.id)
-                if record.state is JobState.PAUSED and run.meter.live is not None:
+                if record.state in (JobState.PAUSED, JobState.QUEUED) and run.meter.live is not None:
                     self._put_aside[record.id] = run.meter.live
+                if record.state is JobState.QUEUED and run.steps_aside:
+                    self._stepped_aside.add(record.id)
                 if self._runs.get(record.id) is run:
                     del self._runs[record.id]
                 if run.told is not None and not self._closing.is_set():
@@ -252,7 +318,7 @@ class Scheduler:
         if self._closing.is_set():
             return
         run.worker.signal(run.record.id, Signal.CANCEL)
-        run.fail("InternalError", "Something went wrong inside Easel; the log says what. Other jobs go on.")
+        run.fail("InternalError", Sentence("Something went wrong inside Easel; the log says what. Other jobs go on."))
 
     def _announce_status(self) -> None:
         """Called from the threads that everything hangs on: a status that cannot be read must not end them.
@@ -283,16 +349,17 @@ def choose(
     """The job that a free worker takes: first come, first served, but a loaded checkpoint counts for a few places.
 
     `mine`: the checkpoint this worker holds; `elsewhere`: those that other free workers hold, whose jobs are left
-    to them. The first job is overtaken `PASSED_OVER` times at most.
+    to them. The first job is overtaken `PASSED_OVER` times at most. A training is taken when no picture is.
     """
-    if queue and passed_over.get(queue[0].id, 0) < PASSED_OVER:
-        for record in queue:
+    pictures = [record for record in queue if not record.training]
+    if pictures and passed_over.get(pictures[0].id, 0) < PASSED_OVER:
+        for record in pictures:
             if record.checkpoint == mine:
                 return record
-    for record in queue:
+    for record in pictures:
         if record.checkpoint == mine or record.checkpoint not in elsewhere:
             return record
-    return None
+    return next((record for record in queue if record.training), None)
 
 
 def _held_by(worker: Worker) -> str | None:
@@ -302,5 +369,8 @@ def _held_by(worker: Worker) -> str | None:
 
 def _summary(record: JobRecord) -> str:
     """What the log says of a request: never its prompts."""
-    names = ("checkpoint", "width", "height", "num_inference_steps", "sampler", "seed", "batch_count", "batch_size")
+    names = (
+        *("name", "dataset", "steps", "checkpoint", "width", "height"),
+        *("num_inference_steps", "sampler", "seed", "batch_count", "batch_size"),
+    )
     return ", ".join(f"{name} {record.values[name]}" for name in names if name in record.values)

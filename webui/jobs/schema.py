@@ -55,6 +55,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX pictures_by_path ON pictures (path)",
     ),
+    (  # what is said to people became a template with its values; finished texts become templates without any
+        """UPDATE jobs SET text = json_object('text', text, 'template', text, 'values', json_object())
+            WHERE text IS NOT NULL""",
+        """UPDATE jobs SET warnings = (
+            SELECT json_group_array(json_object('text', value, 'template', value, 'values', json_object()))
+            FROM json_each(warnings)
+        )""",
+    ),
+    (
+        "ALTER TABLE jobs ADD COLUMN training INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN result TEXT",
+        "DROP INDEX jobs_by_state",
+        "CREATE INDEX jobs_by_state ON jobs (state, training, position)",
+    ),
+    ("ALTER TABLE jobs ADD COLUMN told TEXT",),
 )
 """Statements that bring version i of the schema to version i + 1; entries are added, never changed."""
 
@@ -76,8 +91,10 @@ def open_database(path: Path) -> sqlite3.Connection:
             return _open(path)
     except (OSError, sqlite3.Error) as error:
         raise CannotStart(
-            f"The job database {path} cannot be opened: {error}. Make its folder writable, close the program "
-            "that holds it, or start with --data-dir on another folder."
+            "The job database {path} cannot be opened: {reason}. Make its folder writable, close the program "
+            "that holds it, or start with --data-dir on another folder.",
+            path=str(path),
+            reason=str(error),
         ) from error
 
 
@@ -105,8 +122,11 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise CannotStart(
-            f"{path} was written by a newer Easel (its format is {version}, this version knows {len(MIGRATIONS)}). "
-            "Start the newer version, or start this one with --data-dir on another folder."
+            "{path} was written by a newer Easel (its format is {version}, this version knows {known}). "
+            "Start the newer version, or start this one with --data-dir on another folder.",
+            path=str(path),
+            version=version,
+            known=len(MIGRATIONS),
         )
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")

@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from webui.contract import Signal
 from webui.errors import CannotStore, EngineDied, NotFound
 from webui.events import Image, JobState
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.schema import open_database
+from webui.sentences import Sentence
+from webui.train_requests import TRAIN_REQUESTS
 
 MAX_CRASHES = 2
 """A job that brought the engine or the server down this often is not tried again."""
@@ -47,20 +50,36 @@ class JobStore:
                 if row is not None:
                     return _job(row), False
             row = sql.execute(
-                "INSERT INTO jobs (id, kind, request, state, position, created, key) "
-                "VALUES (?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM jobs), ?, ?) RETURNING *",
-                (new_id(), kind, json.dumps(dict(values)), JobState.QUEUED, time.time(), key),
+                "INSERT INTO jobs (id, kind, request, state, training, position, created, key) "
+                "VALUES (?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM jobs), ?, ?) RETURNING *",
+                (new_id(), kind, json.dumps(dict(values)), JobState.QUEUED, kind in TRAIN_REQUESTS, time.time(), key),
             ).fetchone()
             return _job(row), True
+
+    def job_of_key(self, key: str) -> JobRecord | None:
+        row = self._one("SELECT * FROM jobs WHERE key = ?", (key,))
+        return None if row is None else _job(row)
 
     def recover(self) -> list[JobRecord]:
         """Put jobs that a dead server left running back in the queue, and return them.
 
-        They keep their place and their engine state. One that went down for the second time has failed.
+        They keep their place and their engine state. One that went down for the second time has failed; one that had
+        been told to stop or to pause has done so.
         """
         with self._write() as sql:
-            rows = sql.execute("SELECT id FROM jobs WHERE state = ?", (JobState.RUNNING,)).fetchall()
-            return [self.crashed(row["id"], EngineDied(None)) for row in rows]
+            rows = sql.execute("SELECT id, told FROM jobs WHERE state = ?", (JobState.RUNNING,)).fetchall()
+            return [self._recover(row["id"], row["told"]) for row in rows]
+
+    def _recover(self, job_id: str, told: str | None) -> JobRecord:
+        match told:
+            case Signal.CANCEL:
+                record = self.finish(job_id, JobState.CANCELLED)
+            case Signal.PAUSE:
+                record = self.pause(job_id, when=JobState.RUNNING)
+            case _:
+                record = self.crashed(job_id, EngineDied(None))
+        assert record is not None, "it was running in this transaction"
+        return record
 
     # Jobs are looked at.
 
@@ -68,15 +87,19 @@ class JobStore:
         """Raises `NotFound`."""
         row = self._one("SELECT * FROM jobs WHERE id = ?", (job_id,))
         if row is None:
-            raise NotFound(f"There is no job '{job_id[:80]}'.")
+            raise NotFound("There is no job '{id}'.", id=job_id[:80])
         return _job(row)
 
-    def jobs(self, states: Collection[JobState] = (), limit: int = 100) -> list[JobRecord]:
-        """Newest first; of every state when none is named."""
+    def jobs(
+        self, states: Collection[JobState] = (), limit: int = 100, *, training: bool | None = None
+    ) -> list[JobRecord]:
+        """Newest first; of every state when none is named, of both sorts unless `training` says which."""
         wanted = tuple(states) or tuple(JobState)
-        marks = ", ".join("?" * len(wanted))
+        sorts = (False, True) if training is None else (training,)
+        marks, sort_marks = ", ".join("?" * len(wanted)), ", ".join("?" * len(sorts))
         rows = self._all(
-            f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY number DESC LIMIT ?", (*wanted, max(0, limit))
+            f"SELECT * FROM jobs WHERE state IN ({marks}) AND training IN ({sort_marks}) ORDER BY number DESC LIMIT ?",
+            (*wanted, *sorts, max(0, limit)),
         )
         return [_job(row) for row in rows]
 
@@ -88,9 +111,9 @@ class JobStore:
         ]
 
     def queue(self, limit: int) -> list[JobRecord]:
-        """The next jobs to run, first first."""
+        """The next jobs to run, first first: trainings take hours and come after all pictures."""
         rows = self._all(
-            "SELECT * FROM jobs WHERE state = ? ORDER BY position, number LIMIT ?", (JobState.QUEUED, limit)
+            "SELECT * FROM jobs WHERE state = ? ORDER BY training, position, number LIMIT ?", (JobState.QUEUED, limit)
         )
         return [_job(row) for row in rows]
 
@@ -99,8 +122,8 @@ class JobStore:
         if record.state is not JobState.QUEUED:
             return 0
         row = self._one(
-            "SELECT count(*) FROM jobs WHERE state = ? AND (position, number) < (?, ?)",
-            (JobState.QUEUED, record.position, record.number),
+            "SELECT count(*) FROM jobs WHERE state = ? AND (training, position, number) < (?, ?, ?)",
+            (JobState.QUEUED, record.training, record.position, record.number),
         )
         return int(row[0]) if row else 0
 
@@ -120,7 +143,7 @@ class JobStore:
         return self._change(
             job_id,
             (JobState.QUEUED,),
-            "state = 'running', attempts = attempts + 1, started = coalesce(started, ?)",
+            "state = 'running', attempts = attempts + 1, started = coalesce(started, ?), told = NULL",
             (time.time(),),
         )
 
@@ -136,7 +159,7 @@ class JobStore:
             record = self.job(job_id)
             if record.crashes + 1 >= MAX_CRASHES:
                 failed = self._change(job_id, (JobState.RUNNING,), "crashes = crashes + 1")
-                return self.finish(job_id, JobState.FAILED, error=error.kind, text=str(error)) or failed or record
+                return self.finish(job_id, JobState.FAILED, error=error.kind, text=error.sentence) or failed or record
             self._keep_state(job_id, engine_state)
             queued = self._change(job_id, (JobState.RUNNING,), "state = 'queued', crashes = crashes + 1")
             return queued or record
@@ -162,7 +185,7 @@ class JobStore:
         *,
         when: Sequence[JobState] = (JobState.RUNNING,),
         error: str | None = None,
-        text: str | None = None,
+        text: Sentence | None = None,
         timings: Mapping[str, float] | None = None,
     ) -> JobRecord | None:
         """`when` -> a final state; the engine's state is dropped."""
@@ -172,22 +195,43 @@ class JobStore:
                 job_id,
                 when,
                 "state = ?, finished = ?, error = ?, text = ?, timings = ?",
-                (state, time.time(), error, text, None if timings is None else json.dumps(dict(timings))),
+                (
+                    state,
+                    time.time(),
+                    error,
+                    None if text is None else json.dumps(text.to_json()),
+                    None if timings is None else json.dumps(dict(timings)),
+                ),
             )
             if record is not None:
                 sql.execute("DELETE FROM states WHERE job_id = ?", (job_id,))
             return record
 
+    def keep_told(self, job_id: str, signal: Signal) -> None:
+        """Remember what a running job was told: it counts even if the server ends before the engine answers."""
+        self._change(job_id, (JobState.RUNNING,), "told = ?", (signal,))
+
     def keep_engine_state(self, job_id: str, engine_state: bytes) -> None:
         with self._write():
             self._keep_state(job_id, engine_state)
 
-    def warn(self, job_id: str, text: str) -> None:
+    def got_further(self, job_id: str) -> None:
+        """A crash counts against a job only while it makes nothing: a long one may meet several power cuts."""
+        with self._write() as sql:
+            sql.execute("UPDATE jobs SET crashes = 0 WHERE id = ?", (job_id,))
+
+    def keep_result(self, job_id: str, path: str) -> None:
+        """Note what a training has made, relative to the models folder."""
+        with self._write() as sql:
+            sql.execute("UPDATE jobs SET result = ? WHERE id = ?", (path, job_id))
+
+    def warn(self, job_id: str, text: Sentence) -> None:
         """Add a sentence to the job's warnings; one that is already there is not repeated."""
         with self._write() as sql:
             warnings = self.job(job_id).warnings
             if text not in warnings:
-                sql.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (json.dumps([*warnings, text]), job_id))
+                told = json.dumps([known.to_json() for known in (*warnings, text)])
+                sql.execute("UPDATE jobs SET warnings = ? WHERE id = ?", (told, job_id))
 
     # Pictures.
 
@@ -203,15 +247,14 @@ class JobStore:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
                 (new_id(), job_id, image.picture, path, *values),
             ).fetchone()
-            # A crash counts against a job only while it makes nothing: a long one may meet several power cuts.
-            sql.execute("UPDATE jobs SET crashes = 0 WHERE id = ?", (job_id,))
+            self.got_further(job_id)
             return PictureRecord(**row)
 
     def picture(self, picture_id: str) -> PictureRecord:
         """Raises `NotFound`."""
         row = self._one("SELECT * FROM pictures WHERE id = ?", (picture_id,))
         if row is None:
-            raise NotFound(f"There is no picture '{picture_id[:80]}'.")
+            raise NotFound("There is no picture '{id}'.", id=picture_id[:80])
         return PictureRecord(**row)
 
     def has_picture_at(self, path: str) -> bool:
@@ -285,9 +328,13 @@ def new_id() -> str:
 
 def _job(row: sqlite3.Row) -> JobRecord:
     values = dict(row)
-    del values["key"]
-    request, timings = values.pop("request"), values.pop("timings")
+    del values["key"], values["told"]
+    request, timings, text = values.pop("request"), values.pop("timings"), values.pop("text")
     values["values"] = json.loads(request)
-    values["state"] = JobState(values["state"])
-    values["warnings"] = tuple(json.loads(values["warnings"]))
-    return JobRecord(**values, timings=None if timings is None else json.loads(timings))
+    values["state"], values["training"] = JobState(values["state"]), bool(values["training"])
+    values["warnings"] = tuple(Sentence.from_json(told) for told in json.loads(values["warnings"]))
+    return JobRecord(
+        **values,
+        text=None if text is None else Sentence.from_json(json.loads(text)),
+        timings=None if timings is None else json.loads(timings),
+    )

@@ -7,13 +7,20 @@ from webui.jobs.progress import Live
 from webui.jobs.records import JobRecord, PictureRecord
 
 
-def job_json(record: JobRecord, pictures: Iterable[PictureRecord], *, ahead: int, live: Live | None) -> dict[str, Any]:
-    """A job. `ahead`: queued jobs that come before it; `live`: its progress, when it runs or is paused."""
+def job_json(
+    record: JobRecord, pictures: Iterable[PictureRecord], *, ahead: int, live: Live | None, aside: bool
+) -> dict[str, Any]:
+    """A job. `ahead`: queued jobs that come before it; `live`: its progress, when it runs or is paused.
+
+    `aside`: a training that makes room for pictures, or is about to, and goes on by itself.
+    """
     return {
         "id": record.id,
         "kind": record.kind,
         "state": record.state.value,
         "position": ahead,
+        "aside": aside,
+        "summary": record.summary,
         "request": dict(record.values),
         "created": record.created,
         "started": record.started,
@@ -22,10 +29,15 @@ def job_json(record: JobRecord, pictures: Iterable[PictureRecord], *, ahead: int
         "progress": live.progress if live else None,
         "preview": live.preview if live else None,
         "pictures": [picture_json(picture) for picture in pictures],
-        "warnings": list(record.warnings),
-        "error": {"kind": record.error, "text": record.text} if record.error else None,
+        "warnings": [warning.to_json() for warning in record.warnings],
+        "error": {"kind": record.error, **record.text.to_json()} if record.error and record.text else None,
         "timings": dict(record.timings) if record.timings is not None else None,
+        "result": record.result,
     }
+
+
+def sample_json(job_id: str, step: int) -> dict[str, Any]:
+    return {"step": step, "url": f"/api/v1/jobs/{job_id}/samples/{step}"}
 
 
 def picture_json(picture: PictureRecord) -> dict[str, Any]:

@@ -1,28 +1,35 @@
-"""First stage: an autoencoder with KL regularisation (Rombach et al. 2022, section 3.1).
+"""First stages: autoencoders with KL or VQ regularisation (Rombach et al. 2022, section 3.1), built, measured, scaled.
 
-Trains on random crops of pictures over random backgrounds, then rescales its latents to zero mean and
-unit variance by folding the statistics into its own convolutions, so that `scaling_factor` is exactly 1.
+Owns the networks' shapes, the figures of their reconstructions and the scale of their latents. What they are trained
+with is in `losses` and `features`, how in `autoencoder_job`.
 """
 
-import logging
-from collections.abc import Sequence
-from pathlib import Path
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, VQModel
 
-from webui.training.emoji import Emoji
-from webui.training.loop import Stage, Trainer
+from webui.train_requests import TrainAutoencoder
+from webui.training import metrics
+from webui.training.data import to_bytes
+from webui.training.features import FeatureNetwork
 from webui.training.recipe import AutoencoderRecipe
 
-log = logging.getLogger(__name__)
+FirstStageModel: TypeAlias = AutoencoderKL | VQModel
 
-HELD_OUT_SHARE = 20
-"""Every 20th picture is only for measuring."""
+WIDTHS = (1, 2, 4)
+"""Channels per level over the base; deeper levels stay at the last (Rombach et al. 2022, table 8)."""
+BLOCKS_PER_LEVEL = 2
+ATTENDING_FROM = 8
+"""Downsampling from which the middle block has attention: below it there are too many latents to compare in pairs."""
+SMALLEST_DEVIATION = 1e-6
 
 
 def build_autoencoder(recipe: AutoencoderRecipe, size: int) -> AutoencoderKL:
+    """The first stage of a recipe file."""
     levels = len(recipe.block_out_channels)
     return AutoencoderKL(
         block_out_channels=recipe.block_out_channels,
@@ -37,112 +44,138 @@ def build_autoencoder(recipe: AutoencoderRecipe, size: int) -> AutoencoderKL:
     )
 
 
-def to_rgba(pictures: Sequence[Emoji]) -> torch.Tensor:
-    """(n, 4, h, w) in [0, 1], colour premultiplied by alpha so that resampling makes no dark fringe."""
-    stacked = torch.stack([torch.tensor(picture.pixels) for picture in pictures])
-    rgba = stacked.permute(0, 3, 1, 2).float() / 255
-    rgba[:, :3] *= rgba[:, 3:]
-    return rgba
+def build_first_stage(request: TrainAutoencoder) -> FirstStageModel:
+    """New networks as the request wants them; the same seed gives the same weights."""
+    levels = request.downsampling.bit_length()
+    widths = [WIDTHS[min(level, len(WIDTHS) - 1)] for level in range(levels)]
+    shape = {
+        "block_out_channels": tuple(request.base_channels * width for width in widths),
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "layers_per_block": BLOCKS_PER_LEVEL,
+        "latent_channels": request.latent_channels,
+        "norm_num_groups": math.gcd(32, request.base_channels),
+        "mid_block_add_attention": request.downsampling >= ATTENDING_FROM,
+        "sample_size": request.size,
+        "scaling_factor": 1.0,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.seed)
+        if request.regularisation == "VQ":
+            return VQModel(**shape, num_vq_embeddings=request.codebook_size)
+        return AutoencoderKL(**shape)
 
 
-def over(rgba: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
-    """Composite premultiplied `rgba` over `background` (broadcastable, 0 to 1); (n, 3, h, w) in [-1, 1]."""
-    return (rgba[:, :3] + (1 - rgba[:, 3:]) * background) * 2 - 1
+def encode(model: FirstStageModel, pictures: torch.Tensor) -> torch.Tensor:
+    """(n, channels, h / f, w / f), unscaled: the posterior's mean, or what is quantised when it is decoded."""
+    encoded = model.encode(pictures)
+    latents: torch.Tensor = encoded.latents if isinstance(model, VQModel) else encoded.latent_dist.mean
+    return latents
 
 
-def jitter(rgba: torch.Tensor, generator: torch.Generator, *, scale: float, shift: float) -> torch.Tensor:
-    """Mirror half of the pictures, scale by 1 ± `scale`, shift by ± `shift` of the half side."""
-    count = rgba.shape[0]
-    uniform = torch.rand(count, 4, generator=generator)
-    zoom = 1 / (1 + scale * (uniform[:, 0] * 2 - 1))
-    transform = torch.zeros(count, 2, 3)
-    transform[:, 0, 0] = zoom * torch.where(uniform[:, 1] < 0.5, -1.0, 1.0)
-    transform[:, 1, 1] = zoom
-    transform[:, :, 2] = shift * (uniform[:, 2:] * 2 - 1)
-    grid = F.affine_grid(transform, list(rgba.shape), align_corners=False)
-    return F.grid_sample(rgba, grid, align_corners=False)
+@torch.no_grad()
+def reconstruct(model: FirstStageModel, pictures: torch.Tensor) -> torch.Tensor:
+    """There and back, (n, 3, h, w) in [-1, 1], on the model's device."""
+    decoded: torch.Tensor = model.decode(encode(model, pictures.to(model.device))).sample
+    return decoded.float().clamp(-1, 1)
 
 
-def reconstruction_loss(picture: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-    """L1 + 0.5 L2, plus gradients at three scales (edges) and averages (colour)."""
-    loss = (picture - decoded).abs().mean() + 0.5 * (picture - decoded).pow(2).mean()
-    for _ in range(3):
-        for axis in (2, 3):
-            loss = loss + 0.5 * (picture.diff(dim=axis) - decoded.diff(dim=axis)).abs().mean()
-        picture, decoded = F.avg_pool2d(picture, 2), F.avg_pool2d(decoded, 2)
-        loss = loss + 0.2 * (picture - decoded).abs().mean()
-    return loss
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How near reconstructions are to their pictures, mean over all of them."""
+
+    psnr: float
+    """dB; more is better."""
+    ssim: float
+    """At most 1."""
+    perceptual: float
+    """Distance of features, 0 for equal pictures. Comparable only under the same feature network."""
 
 
-def train_autoencoder(
-    recipe: AutoencoderRecipe, pictures: Sequence[Emoji], folder: Path, seed: int
-) -> tuple[AutoencoderKL, float]:
-    """Train, or go on training, the first stage. Returns it (EMA weights) and its held-out PSNR in dB."""
-    torch.manual_seed(seed)
-    rgba = to_rgba(pictures)
-    is_held_out = torch.arange(len(rgba)) % HELD_OUT_SHARE == 0
-    seen, held_out = rgba[~is_held_out], rgba[is_held_out]
-    model = build_autoencoder(recipe, rgba.shape[-1])
-    trainer = Trainer(Stage(folder, recipe.minutes, recipe.learning_rate, seed, ema_decay=0.999), model)
-
-    def loss_of(generator: torch.Generator) -> torch.Tensor:
-        picture = random_crops(seen, recipe.batch_size, recipe.crop, generator)
-        posterior = model.encode(picture).latent_dist
-        decoded = model.decode(posterior.sample(generator)).sample
-        kl = posterior.kl().mean() / posterior.mean[0].numel()
-        loss: torch.Tensor = reconstruction_loss(picture, decoded) + recipe.kl_weight * kl
-        return loss
-
-    for progress in trainer.run(loss_of):
-        if progress.step % 500 == 0:
-            quality = psnr(trainer.ema.model, over(held_out, torch.ones(1)))
-            log.info("autoencoder step %d, %.0f s: loss %.4f, held-out PSNR %.2f dB",
-                     progress.step, progress.seconds, progress.loss, quality)  # fmt: skip
-    best = trainer.ema.model
-    assert isinstance(best, AutoencoderKL)
-    return best, psnr(best, over(held_out, torch.ones(1)))
-
-
-def random_crops(rgba: torch.Tensor, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
-    """(count, 3, side, side) in [-1, 1]: jittered pictures, half on white, half on a colour, cut at one place."""
-    chosen = rgba[torch.randint(len(rgba), (count,), generator=generator)]
-    background = torch.rand(count, 3, 1, 1, generator=generator)
-    background[: count // 2] = 1.0
-    picture = over(jitter(chosen, generator, scale=0.25, shift=0.15), background)
-    room = picture.shape[-1] - side
-    top, left = (int(torch.randint(room + 1, (), generator=generator)) for _ in range(2))
-    return picture[:, :, top : top + side, left : left + side]
+def measure(model: FirstStageModel, batches: Iterable[torch.Tensor], features: FeatureNetwork) -> Quality:
+    """Of pictures (n, 3, h, w) in [-1, 1] as they come out when they are saved as bytes. The model is in eval mode."""
+    rows = []
+    for pictures in batches:
+        decoded = reconstruct(model, pictures)
+        shown = pictures.to(decoded.device)
+        saved, wanted = to_bytes(decoded), to_bytes(shown)
+        with torch.no_grad():
+            distance = features.distance(shown, decoded).double()
+        rows.append(torch.stack([metrics.psnr(wanted, saved), metrics.ssim(wanted, saved), distance], dim=1).cpu())
+    ratio, likeness, distance = torch.cat(rows).mean(0).tolist()
+    return Quality(psnr=ratio, ssim=likeness, perceptual=distance)
 
 
 @torch.no_grad()
 def psnr(model: torch.nn.Module, pictures: torch.Tensor) -> float:
     """Peak signal-to-noise ratio of reconstructions, mean over pictures in [-1, 1], in dB."""
-    assert isinstance(model, AutoencoderKL)
+    assert isinstance(model, AutoencoderKL | VQModel)
     was_training = model.training
     model.eval()
     values = []
     for batch in torch.split(pictures, 16):
-        decoded = model.decode(model.encode(batch).latent_dist.mean).sample.clamp(-1, 1)
-        error = ((decoded - batch) / 2).pow(2).mean((1, 2, 3))
+        error = ((reconstruct(model, batch) - batch) / 2).pow(2).mean((1, 2, 3))
         values.append(-10 * torch.log10(error + 1e-9))
     model.train(was_training)
     return float(torch.cat(values).mean())
 
 
 @torch.no_grad()
+def latent_moments(model: FirstStageModel, batches: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of the unscaled latents of pictures, per channel, (channels,) each."""
+    count, total, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    for pictures in batches:
+        latents = encode(model, pictures.to(model.device)).double().cpu()
+        count += latents.numel() // latents.shape[1]
+        total, squares = total + latents.sum((0, 2, 3)), squares + latents.pow(2).sum((0, 2, 3))
+    mean = total / count
+    deviation = ((squares - count * mean**2).clamp(min=0) / max(1, count - 1)).sqrt()
+    return mean.float(), deviation.clamp(min=SMALLEST_DEVIATION).float()
+
+
+def scale_latents(model: FirstStageModel, batches: Iterable[torch.Tensor]) -> float:
+    """Bring the latents of pictures to unit deviation as diffusers expects it; returns the `scaling_factor` used.
+
+    KL: mean and deviation of each channel are folded into the convolutions next to the latents, and the factor is 1.
+    VQ: the codebook stays as it is, and one factor for all channels is measured and written into the configuration.
+    """
+    mean, deviation = latent_moments(model, batches)
+    if isinstance(model, AutoencoderKL):
+        _fold(model, mean.to(model.device), deviation.to(model.device))
+        return float(model.config.scaling_factor)
+    # One deviation about zero: nothing subtracts a mean from the latents of a VQModel.
+    factor = float((deviation**2 + mean**2).mean().rsqrt())
+    model.register_to_config(scaling_factor=factor)
+    return factor
+
+
 def normalise_latents(model: AutoencoderKL, pictures: torch.Tensor) -> None:
     """Fold mean and deviation of the latents into quant_conv and post_quant_conv.
 
     Afterwards encoded pictures have zero mean and unit deviation in every channel, decoding undoes
     exactly that, and the product encode-decode is unchanged.
     """
-    latents = torch.cat([model.encode(batch).latent_dist.mean for batch in torch.split(pictures, 32)])
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    scale_latents(model, torch.split(pictures, 32))
+
+
+@torch.no_grad()
+def _fold(model: AutoencoderKL, mean: torch.Tensor, deviation: torch.Tensor) -> None:
     channels = len(mean)
-    encode, decode = model.quant_conv, model.post_quant_conv
-    assert encode is not None and decode is not None
-    decode.bias += (decode.weight[:, :, 0, 0] * mean).sum(1)
-    decode.weight *= deviation.view(1, -1, 1, 1)
-    encode.weight[:channels] /= deviation.view(-1, 1, 1, 1)
-    encode.bias[:channels] = (encode.bias[:channels] - mean) / deviation
-    encode.bias[channels:] -= 2 * deviation.log()
+    encoding, decoding = model.quant_conv, model.post_quant_conv
+    assert encoding is not None and decoding is not None
+    decoding.bias += (decoding.weight[:, :, 0, 0] * mean).sum(1)
+    decoding.weight *= deviation.view(1, -1, 1, 1)
+    encoding.weight[:channels] /= deviation.view(-1, 1, 1, 1)
+    encoding.bias[:channels] = (encoding.bias[:channels] - mean) / deviation
+    encoding.bias[channels:] -= 2 * deviation.log()
+
+
+@torch.no_grad()
+def fit_codebook(model: VQModel, batches: Iterable[torch.Tensor], seed: int) -> None:
+    """Put the codes of a new VQModel where latents of pictures lie: codes far from all of them would never be used."""
+    latents = torch.cat([encode(model, batch.to(model.device)).movedim(1, -1).flatten(0, -2) for batch in batches])
+    codes = model.quantize.embedding.weight
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(latents), (len(codes),), generator=generator)
+    apart = 0.01 * float(latents.std()) * torch.randn(codes.shape, generator=generator)
+    codes.copy_(latents[chosen.to(latents.device)] + apart.to(latents.device))

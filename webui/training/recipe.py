@@ -6,10 +6,11 @@ paths of a machine: where data lies and where checkpoints go is said on the comm
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRecipe
@@ -32,8 +33,39 @@ class PictureSet:
 
 
 @dataclass(config=STRICT, kw_only=True)
-class AutoencoderRecipe:
-    minutes: Minutes
+class Mix:
+    """How often each kind of scene is composed; relative weights."""
+
+    plain: float = 0.45
+    """One thing on white or on a colour."""
+    place: float = 0.25
+    """One thing in a painted place."""
+    coloured: float = 0.12
+    """One thing in another colour than its own."""
+    pair: float = 0.10
+    """Two things, arranged."""
+    several: float = 0.05
+    """The same thing twice or three times."""
+    faced: float = 0.03
+    """One thing that has none of its own with a face drawn on it."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class Limit:
+    """How long a stage goes on: either `minutes` of training time or `steps` of the optimiser."""
+
+    minutes: Minutes | None = None
+    steps: Positive | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Limit":
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("a stage is limited either by minutes or by steps")
+        return self
+
+
+@dataclass(config=STRICT, kw_only=True)
+class AutoencoderRecipe(Limit):
     block_out_channels: tuple[int, ...] = (16, 32, 64, 128)
     """One entry per resolution; the downsampling factor is 2 to the power of (entries - 1)."""
     latent_channels: Positive = 4
@@ -46,31 +78,50 @@ class AutoencoderRecipe:
 
 
 @dataclass(config=STRICT, kw_only=True)
-class TextEncoderRecipe:
-    minutes: Minutes
-    vocabulary: Positive = 4096
+class TextEncoderRecipe(Limit):
+    vocabulary: Positive = 8192
     hidden_size: Positive = 256
     layers: Positive = 3
     heads: Positive = 4
-    batch_size: Positive = 192
+    batch_size: Positive = 128
     learning_rate: float = 1e-3
+    captions: Positive = 45_000
+    """How many scenes are described, in English and Korean, besides the words of emojibase and WordNet."""
 
 
 @dataclass(config=STRICT, kw_only=True)
-class DiffusionRecipe:
-    minutes: Minutes
+class DiffusionRecipe(Limit):
     block_out_channels: tuple[int, ...] = (48, 96, 160)
     attention_heads: tuple[int, ...] = (2, 4, 5)
     norm_groups: Positive = 16
     batch_size: Positive = 24
     learning_rate: float = 8e-4
-    augmentations: Positive = 6
-    """How many shifted, scaled and mirrored latents of each picture are cached."""
+    pool: Positive = 4608
+    """How many composed pictures are kept encoded at a time."""
+    chunk: Positive = 96
+    """How many are composed and encoded at once."""
+    reuse: Positive = 8
+    """How often each of them is shown before it is replaced, on average."""
+    korean_share: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of captions in Korean."""
     caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of samples trained without their caption, for classifier-free guidance."""
     snr_gamma: float = 5.0
     """Clamp of the signal-to-noise weight (Hang et al. 2023, arXiv:2303.09556)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    precision: str = "bf16"
+    """On a graphics card; the CPU always computes in fp32."""
+
+
+@dataclass(config=STRICT, kw_only=True)
+class ClassifierRecipe(Limit):
+    """The judge of the evaluation: trained on other art styles than the denoiser."""
+
+    styles: tuple[str, ...] = ("noto", "twemoji", "openmoji", "emojione", "line:noto", "line:openmoji")
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    """Channels of its four levels."""
+    batch_size: Positive = 64
+    learning_rate: float = 2e-3
 
 
 @dataclass(config=STRICT, kw_only=True)
@@ -91,6 +142,8 @@ class Recipe:
     autoencoder: AutoencoderRecipe
     text_encoder: TextEncoderRecipe
     diffusion: DiffusionRecipe
+    scenes: Mix = field(default_factory=Mix)
+    classifier: ClassifierRecipe = field(default_factory=lambda: ClassifierRecipe(minutes=25))
 
 
 def available_recipes() -> Mapping[str, Path]:
@@ -105,9 +158,12 @@ def load_recipe(name_or_path: str) -> Recipe:
     """
     path = available_recipes().get(name_or_path, Path(name_or_path))
     if not path.is_file():
-        known = ", ".join(available_recipes()) or "none"
-        raise InvalidRecipe(f"There is no recipe '{name_or_path}'. Shipped: {known}; or give the path of a .toml file.")
+        raise InvalidRecipe(
+            "There is no recipe '{name}'. Shipped: {known}; or give the path of a .toml file.",
+            name=name_or_path,
+            known=", ".join(available_recipes()),
+        )
     try:
         return TypeAdapter(Recipe).validate_python(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise InvalidRecipe(f"{path.name} is not a valid recipe: {error}") from error
+        raise InvalidRecipe("{file} is not a valid recipe: {reason}", file=path.name, reason=str(error)) from error

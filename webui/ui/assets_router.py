@@ -29,7 +29,7 @@ def assets_router() -> APIRouter:
     @router.get("/{name:path}")
     def asset(name: str, request: Request) -> Response:
         if name not in files:
-            raise NotFound(f"The page has no file called '{name[:80]}'.")
+            raise NotFound("The page has no file called '{name}'.", name=name[:80])
         content = files[name].read_bytes()
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}

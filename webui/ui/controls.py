@@ -10,6 +10,7 @@ import gradio as gr
 
 from webui.params import Parameter
 from webui.registry import CHOICES
+from webui.train_requests import TRAIN_REQUESTS
 from webui.ui.languages import has_word, word
 
 ELEMENT_IDS: Mapping[str, str] = {
@@ -27,15 +28,24 @@ MOST_SLIDER_POSITIONS = 10_000
 """A range with more positions cannot be hit with a slider; it gets a number box."""
 
 
+TRAIN = "train"
+"""All kinds of training share one tab, one control per field and the same words."""
+
+
 def element_id(kind: str, name: str) -> str:
     return f"{kind}_{ELEMENT_IDS.get(name, name)}"
+
+
+def word_key(kind: str, name: str, what: str) -> str:
+    """Key of the "label" or "help" of a field."""
+    return f"param.{TRAIN}.{name}.{what}" if kind == TRAIN or kind in TRAIN_REQUESTS else f"param.{name}.{what}"
 
 
 def control(kind: str, parameter: Parameter, value: Any, **layout: Any) -> Any:
     """The control for `parameter` on the tab of `kind`, showing `value`. `layout` goes to the Gradio component."""
     common = {
-        "label": word(f"param.{parameter.name}.label"),
-        "info": word(f"param.{parameter.name}.help"),
+        "label": word(word_key(kind, parameter.name, "label")),
+        "info": word(word_key(kind, parameter.name, "help")),
         "value": value,
         "elem_id": element_id(kind, parameter.name),
         "interactive": True,
@@ -43,6 +53,8 @@ def control(kind: str, parameter: Parameter, value: Any, **layout: Any) -> Any:
     }
     if parameter.param.choices:
         return gr.Dropdown(choices=_choices(parameter.param.choices), filterable=False, **common)
+    if parameter.type is bool:
+        return gr.Checkbox(**common)
     if parameter.type is str:
         return _text(parameter, common)
     if parameter.type in (int, float):
@@ -60,7 +72,7 @@ def tool(name: str, elem_id: str) -> gr.Button:
 def _choices(registry: str) -> list[tuple[Any, str]]:
     """Names with the words shown for them; most names are the same in every language."""
     keys = ((name, f"choice.{registry}.{name}") for name in CHOICES[registry])
-    return [(word(key) if has_word(key) else name, name) for name, key in keys]
+    return [(word(key) if has_word(key) else str(name), name) for name, key in keys]
 
 
 def _text(parameter: Parameter, common: dict[str, Any]) -> Any:

@@ -1,18 +1,23 @@
-"""How gradio is imported: offline, without analytics, without writing source files. Nothing about the page.
+"""How gradio is imported: offline, without analytics, without writing source files, and without what a page never
+uses. Nothing about the page.
 
 `prepare` must run before the first `import gradio` of the process.
 """
 
 import os
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-TARGET = "gradio.component_meta"
-WRITER = "create_or_modify_pyi"
+COMMAND_LINE = "gradio.cli"
+"""Gradio's own command line, typer and rich with it."""
+UNUSED = ("pandas",)
+"""Executed when somebody asks for something of it, which no component of ours does."""
 
 
 def prepare(data_dir: Path) -> None:
@@ -22,30 +27,60 @@ def prepare(data_dir: Path) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(temporary)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    if "gradio" not in sys.modules and not any(isinstance(finder, _NoStubs) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _NoStubs())
+    if "gradio" not in sys.modules and not any(isinstance(finder, _Lighter) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Lighter())
 
 
-class _NoStubs(MetaPathFinder):
-    """Replaces the function that writes a .pyi beside every component, half of gradio's import time.
+def _writes_no_stubs(module: Any) -> None:
+    """A .pyi beside every component is half of gradio's import time, and source that changes by itself."""
+    if hasattr(module, "create_or_modify_pyi"):
+        module.create_or_modify_pyi = lambda *_, **__: None
 
-    The function is not public: when a version of gradio has none, the import goes on as it is.
-    """
+
+def _renders_no_docs(module: Any) -> None:
+    """Two hundred docstrings of event listeners, each a template of its own."""
+    if hasattr(module, "EventListener"):
+        module.EventListener.set_doc = lambda *_, **__: None
+
+
+CHANGES: Mapping[str, Callable[[Any], None]] = {
+    "gradio.component_meta": _writes_no_stubs,
+    "gradio.events": _renders_no_docs,
+}
+"""Module -> what is done to it once it is there. None of it is public: a gradio without it is imported as it is."""
+
+
+class _Lighter(MetaPathFinder):
+    """Takes a third off gradio's import."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != TARGET:
+        if fullname == COMMAND_LINE:
+            return ModuleSpec(fullname, _NoCommandLine())
+        if fullname not in CHANGES and fullname not in UNUSED:
             return None
         spec = PathFinder.find_spec(fullname, path)
         if spec is None or spec.loader is None:
             return None
+        if fullname in UNUSED:
+            spec.loader = LazyLoader(spec.loader)
+            return spec
         execute = spec.loader.exec_module
 
-        def execute_and_silence(module: ModuleType) -> None:
+        def execute_and_change(module: ModuleType) -> None:
             execute(module)
-            if hasattr(module, WRITER):
-                setattr(module, WRITER, lambda *_, **__: None)
+            CHANGES[fullname](module)
 
-        spec.loader.exec_module = execute_and_silence  # type: ignore[method-assign]
+        spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
         return spec
+
+
+class _NoCommandLine(Loader):
+    """Makes a module with the one name that gradio takes from it."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: Any) -> None:
+        module.deploy = None

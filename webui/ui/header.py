@@ -29,5 +29,8 @@ def build(passports: Mapping[str, Passport], selected: str) -> Any:
             refresh = tool("refresh", "refresh_sd_model_checkpoint")
         element("easel-status", elem_id="easel_status")
         element("easel-preferences", elem_id="easel_preferences")
+    # The models folder has changed: the script presses this, which looks at what the server knows by now.
+    reload = gr.Button("reload", elem_id="easel_reload_checkpoints", elem_classes="easel-hidden")
+    reload.click(fn=None, inputs=checkpoint, outputs=checkpoint, js=call("reloadCheckpoints"), show_progress="hidden")
     refresh.click(fn=None, inputs=checkpoint, outputs=checkpoint, js=call("refreshCheckpoints"), show_progress="hidden")
     return checkpoint

@@ -1,6 +1,7 @@
 """The words of the page in every language: flat JSON files in `languages/`, shared by Gradio and our script.
 
-A key that a language lacks is a failing test, not a fallback.
+English names the words of the page by keys; the other files hold the server's sentences as well, each under its English
+template (`webui/sentences.py`). What a language lacks is a failing test, not a fallback.
 """
 
 import json
@@ -18,13 +19,14 @@ LANGUAGES = ("en", "ko")
 
 @cache
 def words(language: str) -> Mapping[str, str]:
-    """All keys of one of `LANGUAGES` with their texts."""
+    """All keys of one of `LANGUAGES` with their texts, sentences of the server included."""
     return MappingProxyType(json.loads((FOLDER / f"{language}.json").read_text("utf-8")))
 
 
 def translations() -> gr.I18n:
     """What Gradio needs to show `word(...)` in the reader's language."""
-    return gr.I18n(**{language: dict(words(language)) for language in LANGUAGES})
+    keys = words("en")
+    return gr.I18n(**{language: {key: words(language)[key] for key in keys} for language in LANGUAGES})
 
 
 def word(key: str) -> I18nData:

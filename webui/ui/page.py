@@ -25,12 +25,17 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import header, txt2img
+    from webui.ui import header, train, txt2img
+    from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
     with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True) as page:
         checkpoint = header.build(app.library.passports(), name)
-        txt2img.build(page, checkpoint, recommended)
+        with gr.Tabs(elem_id="easel_tabs"):
+            with gr.Tab(word("tab.txt2img"), elem_id="tab_txt2img"):
+                txt2img.build(page, checkpoint, recommended)
+            with gr.Tab(word("tab.train"), elem_id="tab_train"):
+                train.build(page)
     return page
 
 

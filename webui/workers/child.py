@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection
 from webui.contract import Job
 from webui.errors import UserError
 from webui.events import FINAL, Event, Failed
+from webui.garbage import nothing_collected
+from webui.sentences import Sentence
 from webui.workers.host import Host
 from webui.workers.messages import (
     Begin,
@@ -111,7 +113,7 @@ class Child:
                 raise RuntimeError(f"The engine stopped without a result; its last event was {last and last.kind}.")
         except UserError as error:
             log.info("job %s failed", job.id, exc_info=True)
-            self._line.send(Happened(job.id, Failed(error=error.kind, text=str(error))))
+            self._line.send(Happened(job.id, Failed(error=error.kind, text=error.sentence)))
         except Exception as error:  # whatever it is, the job has failed and the worker lives on
             self._line.send(Raised(job.id, type(error).__name__, traceback.format_exc()))
 
@@ -126,13 +128,14 @@ def main() -> None:
         assert isinstance(begin, Begin)
         logging.basicConfig(level=begin.log_level, handlers=[PipeHandler(line)], force=True)
         logging.captureWarnings(True)
-        host = Host(begin.engine_factory())
+        with nothing_collected():
+            host = Host(begin.engine_factory())
     except UserError as error:
-        line.send(Unusable(str(error)))
+        line.send(Unusable(error.sentence))
         sys.exit(UNUSABLE)
     except Exception as error:  # a broken installation can raise anything; the page must hear of it
         log.exception("The engine could not be made")
-        line.send(Unusable(f"{type(error).__name__}: {error}"))
+        line.send(Unusable(Sentence("{error}: {text}.", error=type(error).__name__, text=str(error).rstrip("."))))
         sys.exit(UNUSABLE)
     Child(line, host).serve()
 

@@ -22,8 +22,9 @@ from pickle import UnpicklingError
 from typing import Any
 
 from webui.contract import EngineInfo, Job, Signal
-from webui.errors import EngineDied
+from webui.errors import EngineDied, way_of_ending
 from webui.events import FINAL, Event, Failed, Progress
+from webui.sentences import Sentence
 from webui.settings import ROOT
 from webui.workers.messages import Begin, Happened, Loading, Logged, Raised, Ready, Run, Tell, Unusable, WarmUp
 from webui.workers.worker import EngineFactory, WorkerState, WorkerStatus
@@ -34,7 +35,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_T
 """Nothing is fetched at run time, whatever a library would like to do."""
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Compute threads sleep between operations: spinning ones make a picture take ten times as long on a busy machine."""
-STARTING = "Starting the engine…"
+STARTING = Sentence("Starting the engine…")
 PATIENCE_SECONDS = 1.5
 """How long a process may take to end by itself, then after being asked, then after being killed."""
 LONGEST_PAUSE_SECONDS = 30.0
@@ -65,9 +66,13 @@ class _Process:
 class LocalWorker:
     """A `Worker` whose engine lives in a child process."""
 
-    def __init__(self, name: str, engine_factory: EngineFactory, *, log_file: Path) -> None:
+    def __init__(
+        self, name: str, engine_factory: EngineFactory, *, log_file: Path, may_start: threading.Event | None = None
+    ) -> None:
         self.name = name
         self._engine_factory = engine_factory
+        self._may_start = may_start
+        """The engine is started when this is set; None: at once."""
         self._log_file = log_file
         """Named to people when the engine fails in a way that only the log can explain."""
         self._on_change: Callable[[], None] = lambda: None
@@ -79,7 +84,7 @@ class LocalWorker:
         self._running: tuple[str, queue.SimpleQueue[Event | EngineDied]] | None = None
         self._wish: WarmUp | None = None
         """A warm-up that waits for the process."""
-        self._problem: str | None = None
+        self._problem: Sentence | None = None
         """Why the engine could not be made."""
         self._thread = threading.Thread(target=self._supervise, name=f"worker {name}", daemon=True)
 
@@ -132,6 +137,8 @@ class LocalWorker:
     # The life of the process; all of this runs in the supervising thread.
 
     def _supervise(self) -> None:
+        while self._may_start is not None and not self._closing.is_set() and not self._may_start.wait(0.1):
+            pass
         failures = 0
         while not self._closing.is_set():
             self._become(WorkerState.STARTING, STARTING)
@@ -140,32 +147,34 @@ class LocalWorker:
                 process = self._spawn()
             except OSError as error:
                 failures += 1
-                self._not_started(f"its process cannot be started ({error}).", failures)
+                self._not_started(Sentence("its process cannot be started ({error}).", error=str(error)), failures)
                 continue
             was_ready = self._listen(process.connection)
             exit_code = process.end()
             process.connection.close()
             failures = 0 if was_ready else failures + 1
             self._ended(exit_code, failures)
-        self._become(WorkerState.DEAD, "The engine is closed.")
+        self._become(WorkerState.DEAD, Sentence("The engine is closed."))
 
     def _ended(self, exit_code: int, failures: int) -> None:
         """The process is gone: say so, tell the job that ran, and wait before a next start that may fail again."""
         with self._lock:
             self._process, self._exit_code = None, exit_code
             running, self._running = self._running, None
-        why = self._problem or (f"signal {-exit_code}." if exit_code < 0 else f"exit code {exit_code}.")
+        why = self._problem or Sentence("{reason}.", reason=way_of_ending(exit_code))
         if not failures and not self._closing.is_set():
-            self._become(WorkerState.DEAD, f"The engine ended: {why} Starting it again…")
+            self._become(WorkerState.DEAD, Sentence("The engine ended: {why} Starting it again…", why=why))
             log.error("%s: %s", self.name, self._status.text)
         if running is not None:
             running[1].put(EngineDied(exit_code))
         if failures and not self._closing.is_set():
             self._not_started(why, failures)
 
-    def _not_started(self, why: str, failures: int) -> None:
+    def _not_started(self, why: Sentence, failures: int) -> None:
         pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** (failures - 1))
-        text = f"The engine could not be started: {why} Trying again in {pause:.0f} s."
+        text = Sentence(
+            "The engine could not be started: {why} Trying again in {seconds} s.", why=why, seconds=round(pause)
+        )
         self._become(WorkerState.DEAD, text)
         log.error("%s: %s", self.name, text)
         self._closing.wait(pause)
@@ -204,11 +213,11 @@ class LocalWorker:
     def _hear(self, message: object) -> None:
         match message:
             case Ready(info):
-                self._become(WorkerState.READY, "Ready.", info)
+                self._become(WorkerState.READY, Sentence("Ready."), info)
             case Loading(checkpoint):
-                self._become(WorkerState.LOADING, f"Loading {checkpoint}…")
-            case Unusable(text):
-                self._problem = text
+                self._become(WorkerState.LOADING, Sentence("Loading {checkpoint}…", checkpoint=checkpoint))
+            case Unusable(why):
+                self._problem = why
             case Logged(name, level, text, traceback):
                 _log_remote(name, level, f"{self.name}: {text}", traceback)
             case Happened(job_id, event):
@@ -219,9 +228,9 @@ class LocalWorker:
 
     def _pass_on(self, job_id: str, event: Event) -> None:
         if isinstance(event, Progress) and event.phase == "loading":
-            self._become(WorkerState.LOADING, "Loading the checkpoint…")
+            self._become(WorkerState.LOADING, Sentence("Loading the checkpoint…"))
         elif not isinstance(event, FINAL):
-            self._become(WorkerState.BUSY, "Making pictures.")
+            self._become(WorkerState.BUSY, Sentence("Working."))
         with self._lock:
             running = self._running
         if running is not None and running[0] == job_id:
@@ -230,11 +239,15 @@ class LocalWorker:
     def _internal_error(self, error: str) -> Failed:
         return Failed(
             error="InternalError",
-            text=f"Something went wrong inside Easel ({error}); this is not your fault. Other jobs go on. "
-            f"Try it again; if it happens again, report it with the end of {self._log_file}.",
+            text=Sentence(
+                "Something went wrong inside Easel ({error}); this is not your fault. Other jobs go on. "
+                "Try it again; if it happens again, report it with the end of {log}.",
+                error=error,
+                log=str(self._log_file),
+            ),
         )
 
-    def _become(self, state: WorkerState, text: str, info: EngineInfo | None = None) -> None:
+    def _become(self, state: WorkerState, text: Sentence, info: EngineInfo | None = None) -> None:
         info = info or self._status.info
         if state in (WorkerState.STARTING, WorkerState.DEAD) and info is not None:
             info = dataclasses.replace(info, checkpoint=None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from webui.contract import Engine, EngineInfo, Job, Signal
 from webui.events import Event
+from webui.sentences import Sentence
 
 # To the child. The first two things it gets are not among these: sys.path, then a `Begin`, which needs that path.
 
@@ -52,7 +53,7 @@ class Ready:
 class Unusable:
     """The engine could not be made; the child ends."""
 
-    text: str
+    why: Sentence
 
 
 @dataclass(frozen=True)

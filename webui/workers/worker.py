@@ -7,9 +7,12 @@ from typing import Protocol
 
 from webui.contract import Engine, EngineInfo, Job, Signal
 from webui.events import Event
+from webui.sentences import Sentence
 
 EngineFactory = Callable[[], Engine]
 """Makes the engine, in the process that is to hold it; must be picklable."""
+NumberedEngineFactory = Callable[[int], Engine]
+"""The same for worker number 0, 1, …, so that each can take a card of its own."""
 
 
 class WorkerState(StrEnum):
@@ -23,8 +26,8 @@ class WorkerState(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class WorkerStatus:
     state: WorkerState
-    text: str
-    """One short sentence for the page."""
+    text: Sentence
+    """Short, for the page."""
     info: EngineInfo | None
     """None until the engine was ready for the first time."""
 

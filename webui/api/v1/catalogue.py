@@ -1,5 +1,6 @@
 """What there is to choose from and how the server does: status, checkpoints, parameters of a request."""
 
+from dataclasses import MISSING
 from typing import Any
 
 from fastapi import APIRouter
@@ -23,12 +24,18 @@ def routes(app: App) -> APIRouter:
     @router.get("/checkpoints")
     def checkpoints() -> dict[str, Any]:
         """Every checkpoint found, usable or not, and the one a request takes when it names none."""
+        app.let_engines_start()  # a page asks for this as soon as it is drawn
         return listed(app)
+
+    @router.get("/models")
+    def models() -> dict[str, Any]:
+        """Names of everything in the models folder: checkpoints, loras, embeddings, controlnets, vae."""
+        return app.models()
 
     @router.post("/checkpoints/refresh")
     def refresh() -> dict[str, Any]:
         """Look at the models folder again."""
-        app.library.refresh()
+        app.refresh_models()
         return listed(app)
 
     @router.get("/parameters/{kind}")
@@ -56,7 +63,7 @@ def _passport_json(passport: Passport) -> dict[str, Any]:
         "family": passport.family,
         "native_size": passport.native_size,
         "defaults": dict(passport.defaults),
-        "problem": passport.problem,
+        "problem": None if passport.problem is None else passport.problem.to_json(),
     }
 
 
@@ -65,7 +72,8 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "type": parameter.type.__name__,
-        "default": parameter.default,
+        "default": None if parameter.default is MISSING else parameter.default,
+        "required": parameter.default is MISSING,
         "minimum": param.minimum,
         "maximum": param.maximum,
         "step": param.step,

@@ -33,10 +33,16 @@ def routes(app: App) -> APIRouter:
     def newest(
         state: Annotated[list[JobState] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        training: bool | None = None,
         named: Annotated[list[str] | None, Query(alias="id", max_length=200)] = None,
     ) -> dict[str, Any]:
-        """The newest jobs first, of all states or the named ones; with `id`, exactly those of them that exist."""
-        return {"jobs": app.jobs(states=state, limit=limit) if named is None else app.jobs_named(named)}
+        """The newest jobs first, of all states or the named ones; with `training`, trainings only or none of them.
+
+        With `id`, exactly those of them that exist.
+        """
+        if named is not None:
+            return {"jobs": app.jobs_named(named)}
+        return {"jobs": app.jobs(states=state, limit=limit, training=training)}
 
     @router.get("/{job_id}")
     def one(job_id: str) -> dict[str, Any]:

@@ -1,23 +1,23 @@
 // Cards above the picture: what went wrong and what the reader should know; rows under it: the other jobs.
 
 import { h, renewed, setText } from "./dom.js";
-import { book, isFinal } from "./jobs.js";
+import { book, isFinal, isTraining } from "./jobs.js";
 import { line } from "./progress.js";
-import { hasWord, t } from "./words.js";
+import { hasWord, sentence, t } from "./words.js";
 
 const FAILURES_SHOWN = 3;
 
 const title = (kind) => t(hasWord(`error.${kind}`) ? `error.${kind}` : "error.other");
 const hint = (kind) => (hasWord(`hint.${kind}`) ? h("p", { class: "easel-hint" }, t(`hint.${kind}`)) : null);
 
-/** A card for an error {kind, text}: what, why, what to do. `again` and `dismiss` are optional. */
-export function errorCard(error, { again = null, dismiss = null } = {}) {
+/** A card for an error: what, why, what to do. `told` is the server's sentence; `again` and `dismiss` are optional. */
+export function errorCard(kind, told, { again = null, dismiss = null } = {}) {
   return h(
     "div",
     { class: "easel-card easel-error", role: "alert" },
-    h("strong", {}, title(error.kind)),
-    error.text || error.message ? h("p", {}, error.text || error.message) : null,
-    hint(error.kind),
+    h("strong", {}, title(kind)),
+    told ? h("p", {}, sentence(told)) : null,
+    hint(kind),
     h(
       "div",
       { class: "easel-actions" },
@@ -28,7 +28,7 @@ export function errorCard(error, { again = null, dismiss = null } = {}) {
 }
 
 export function warningCards(warnings) {
-  return warnings.map((text) => h("div", { class: "easel-card easel-warning", role: "status" }, h("p", {}, text)));
+  return warnings.map((told) => h("div", { class: "easel-card easel-warning", role: "status" }, h("p", {}, sentence(told))));
 }
 
 /** One row for each job beside the one on the stage. Progress changes the text only: a button must survive a click. */
@@ -46,11 +46,14 @@ const queueRow = (job) =>
   h(
     "li",
     {},
-    h("span", { class: "easel-queue-prompt" }, job.request.prompt || t("gallery.no_prompt")),
+    h("span", { class: "easel-queue-prompt" }, job.summary || t("gallery.no_prompt")),
     h("span", { class: "easel-queue-state" }),
-    job.state === "paused" ? queueButton(job, "resume") : null,
-    queueButton(job, "cancel"),
+    ...actionsOf(job).map((action) => queueButton(job, action)),
   );
+
+/** Hours of training are not thrown away from here: stopping one for good is the Train tab's. */
+const actionsOf = (job) =>
+  isTraining(job) ? [job.state === "paused" ? "resume" : "pause"] : [...(job.state === "paused" ? ["resume"] : []), "cancel"];
 
 function queueButton(job, action) {
   const attributes = { type: "button", class: "easel-button", "data-action": action };
@@ -64,9 +67,12 @@ export function failures(jobs, dismissed) {
 }
 
 /** Errors on display: refused requests first, then failed jobs. */
-export function errorCards(failed, dismiss) {
-  const refusals = book.refused.map(({ kind, values, error }) =>
-    errorCard(error, { again: values ? () => book.submit(kind, values) : null, dismiss: () => book.dismissRefusals() }),
+export function errorCards(failed, dismiss, refused) {
+  const refusals = refused.map(({ kind, values, error }) =>
+    errorCard(error.kind, error.told, {
+      again: values ? () => book.submit(kind, values) : null,
+      dismiss: () => book.dismissRefusals(),
+    }),
   );
   return [...refusals, ...failed.map((job) => failureCard(job, () => dismiss(job.id)))];
 }
@@ -76,5 +82,5 @@ function failureCard(job, dismiss) {
     dismiss();  // what becomes of the new attempt is told by the new job
     void book.submit(job.kind, job.request);
   };
-  return errorCard(job.error, { again, dismiss });
+  return errorCard(job.error.kind, job.error, { again, dismiss });
 }

@@ -1,5 +1,7 @@
 // Building elements. Text always arrives as text: nothing here or elsewhere in the page parses markup from data.
 
+const SURE_FOR = 4000;  // ms in which a second press counts
+
 /** h("button", {class: "x", onclick: f, hidden: true, "aria-label": "…"}, "text", node, null): a new element. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -25,6 +27,23 @@ export function renewed(element, key, build) {
   if (element.easelKey === signature) return;
   element.easelKey = signature;
   element.replaceChildren(...[build()].flat().filter(Boolean));
+}
+
+/** A button that destroys something asks once more: true at the second press within a few seconds. */
+export function isSure(button, words, question) {
+  clearTimeout(button.easelAsked);
+  const settle = () => {
+    delete button.dataset.sure;
+    setText(button, words);
+  };
+  if (button.dataset.sure) {
+    settle();
+    return true;
+  }
+  button.dataset.sure = "asked";
+  setText(button, question);
+  button.easelAsked = setTimeout(settle, SURE_FOR);
+  return false;
 }
 
 /** The clipboard API exists on secure pages only; a selected text area works everywhere. */

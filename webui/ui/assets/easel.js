@@ -1,15 +1,26 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
+import * as dataset from "./dataset.js";
 import { book } from "./jobs.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
 import * as status from "./status.js";
+import { rememberTab } from "./tabs.js";
+import * as trainForm from "./train-form.js";
+import * as training from "./training.js";
 
-export { fillForm, putIntoForm, refreshCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm } from "./form.js";
+export {
+  fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
+} from "./form.js";
+export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
 export { book } from "./jobs.js";
 
 book.open();
 result.define();
+dataset.define();
+trainForm.define();
+training.define();
+rememberTab();
 status.define();
 status.followInTitle();
 listenToKeys("txt2img");

@@ -81,12 +81,27 @@ export async function refreshCheckpoints([current]) {
   return checkpointUpdate(knownCheckpoint(current));
 }
 
+/** The models folder has changed: offer what the server knows by now. */
+export async function reloadCheckpoints([current]) {
+  await loadCheckpoints(getCheckpoints);
+  return checkpointUpdate(knownCheckpoint(current));
+}
+
+/** All checkpoints with title, size and problem, and the name of the default one. */
+export const knownCheckpoints = () => checkpoints;
+
+let tellLoaded;
+/** Resolves when the checkpoints have been asked for the first time, whatever came of it. */
+export const checkpointsLoaded = new Promise((resolve) => (tellLoaded = resolve));
+
 async function loadCheckpoints(ask) {
   try {
     checkpoints = await ask();
     book.knowCheckpoints(checkpoints.checkpoints.length);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;  // the status line says that the server is away
+  } finally {
+    tellLoaded();
   }
 }
 
@@ -144,3 +159,5 @@ function remember(kind) {
 }
 
 const press = (id) => document.getElementById(id)?.click();
+
+book.addEventListener("models", () => press("easel_reload_checkpoints"));

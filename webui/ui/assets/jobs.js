@@ -1,13 +1,18 @@
 // What the page knows about jobs and the engine, kept up to date from frames. Draws nothing.
 
 import { EventLine } from "./events.js";
-import { getJob, getNamedJobs, ServerError, submitJob, tellJob, Unreachable } from "./server.js";
+import {
+  getJob, getNamedJobs, getTrainings, ServerError, submitJob, takeUpAgain, tellJob, Unreachable,
+} from "./server.js";
 import { tab } from "./storage.js";
 
 const OWN_JOBS_REMEMBERED = 50;
 const MOST_NAMED = 200;  // ids that the server takes in one request
 const FINAL = new Set(["done", "failed", "cancelled"]);
 export const isFinal = (job) => FINAL.has(job.state);
+const isKindOfTraining = (kind) => kind?.startsWith("train-");
+export const isTraining = (job) => isKindOfTraining(job.kind);
+const TRAININGS_REMEMBERED = 30;
 
 /** Ids of the jobs that this tab has submitted, oldest first. */
 function remembered() {
@@ -15,7 +20,8 @@ function remembered() {
   return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
 }
 
-/** Emits "change" whenever anything a reader could show is different, and "submit" when a request sets out. */
+/** Emits "change" whenever anything a reader could show is different, "submit" when a request sets out, "models" when
+    the models folder has changed. */
 class JobBook extends EventTarget {
   #jobs = new Map();
   /** Jobs that are being asked for -> frames about them that arrived meanwhile, to be told again on top. */
@@ -35,7 +41,11 @@ class JobBook extends EventTarget {
 
   open() {
     this.#line.addEventListener("frame", (event) => this.#apply(event.detail));
-    this.#line.addEventListener("connection", () => this.#changed());
+    this.#line.addEventListener("connection", () => {
+      // What was asked of a server that is gone may never happen; what did happen will be told.
+      if (this.connection === "lost") this.asked.clear();
+      this.#changed();
+    });
     this.#line.open();
   }
 
@@ -43,10 +53,15 @@ class JobBook extends EventTarget {
     return this.#line.connection;
   }
 
-  /** Jobs of this page, or of everyone when it has none, oldest first: what the stage and the gallery show. */
+  /** Picture jobs of this page, or of everyone when it has none, oldest first: what the stage and the gallery show. */
   get followed() {
-    if (!this.#own.length) return this.#byAge([...this.#jobs.values()]);
+    if (!this.#own.length) return this.#byAge([...this.#jobs.values()].filter((job) => !isTraining(job)));
     return this.#own.map((id) => this.#jobs.get(id)).filter(Boolean);
+  }
+
+  /** Everybody's trainings, oldest first: they belong to the machine more than to a page. */
+  get trainings() {
+    return this.#byAge([...this.#jobs.values()].filter(isTraining));
   }
 
   /** `followed` and whatever else is not over yet, oldest first: a job whose tab is closed can still be stopped. */
@@ -69,7 +84,7 @@ class JobBook extends EventTarget {
       const job = await submitJob(kind, values);
       // A quick job's frames can overtake this answer, which is then the older news.
       if (!this.#jobs.has(job.id) && !this.#fetching.has(job.id)) this.#keep(job);
-      this.#own = [...this.#own.filter((id) => id !== job.id), job.id].slice(-OWN_JOBS_REMEMBERED);
+      if (!isTraining(job)) this.#own = [...this.#own.filter((id) => id !== job.id), job.id].slice(-OWN_JOBS_REMEMBERED);
       tab.set("jobs", this.#own);
       return job;
     } catch (error) {
@@ -96,6 +111,42 @@ class JobBook extends EventTarget {
     this.#changed();
   }
 
+  /** Go on with a failed training as a new job; null when that is refused. */
+  async takeUpAgain(id) {
+    try {
+      const job = await takeUpAgain(id);
+      this.#keep(job);
+      return job;
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      this.refused = [{ kind: this.#jobs.get(id)?.kind, error }];
+      return null;
+    } finally {
+      this.#changed();
+    }
+  }
+
+  /** The newest trainings, which the snapshot may not tell. */
+  async fetchTrainings() {
+    try {
+      for (const job of (await getTrainings(TRAININGS_REMEMBERED)).jobs) this.#keep(job);
+      this.#changed();
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;  // the status line says that the server is away
+    }
+  }
+
+  /** Refused requests: those of trainings, or those of everything else. */
+  refusedOf({ trainings }) {
+    return this.refused.filter(({ kind }) => Boolean(isKindOfTraining(kind)) === trainings);
+  }
+
+  /** An error that came up before anything was sent. */
+  refuse(kind, error) {
+    this.refused = [{ kind, error }];
+    this.#changed();
+  }
+
   knowCheckpoints(count) {
     this.hasCheckpoint = count > 0;
     this.#changed();
@@ -114,6 +165,8 @@ class JobBook extends EventTarget {
     } else if (frame.kind === "status") {
       const { n: _n, job: _job, kind: _kind, ...status } = frame;
       this.status = status;
+    } else if (frame.kind === "models") {
+      this.dispatchEvent(new Event("models"));
     } else if (frame.job) {
       this.#applyToJob(frame);
     }
@@ -126,7 +179,8 @@ class JobBook extends EventTarget {
     if (!job) return void this.#fetch(frame.job, [frame]);
     const changes = CHANGES[frame.kind]?.(job, frame) ?? {};
     const state = frame.state ?? job.state;
-    this.#keep({ ...job, ...changes, state });
+    const { started = job.started, finished = job.finished } = frame;
+    this.#keep({ ...job, ...changes, state, started, finished });
   }
 
   #keep(job) {
@@ -194,6 +248,8 @@ class JobBook extends EventTarget {
 
 const LIVE = ["phase", "picture", "pictures", "step", "total", "eta"];
 
+const toldIn = ({ text, template, values }) => ({ text, template, values });
+
 /** Kind of frame -> what it changes in a job. Kinds that only carry the state are absent. */
 const CHANGES = {
   progress: (job, frame) => ({
@@ -203,12 +259,16 @@ const CHANGES = {
   }),
   started: () => ({ position: 0 }),
   image: (job, { image }) => ({ pictures: [...job.pictures.filter((known) => known.id !== image.id), image] }),
-  warning: (job, { text }) => (job.warnings.includes(text) ? {} : { warnings: [...job.warnings, text] }),
-  failed: (job, frame) => ({ error: { kind: frame.error, text: frame.text }, preview: null }),
+  warning: (job, frame) =>
+    job.warnings.some(({ text }) => text === frame.text) ? {} : { warnings: [...job.warnings, toldIn(frame)] },
+  failed: (job, frame) => ({ error: { kind: frame.error, ...toldIn(frame) }, preview: null }),
   cancelled: () => ({ preview: null }),
   done: (job, { timings }) => ({ timings: timings ?? null, preview: null }),
-  state: (job, { position }) => ({ position: position ?? job.position }),
-  queued: (job, { position }) => ({ position: position ?? job.position }),
+  state: (job, { position, aside }) => ({ position: position ?? job.position, aside: Boolean(aside) }),
+  queued: (job, { position, aside }) => ({ position: position ?? job.position, aside: Boolean(aside) }),
+  metrics: (job, { step, loss }) => ({ metrics: { step, loss } }),
+  sample: (job, { sample }) => ({ newestSample: sample.step }),
+  result: (job, { result }) => ({ result }),
 };
 
 export const book = new JobBook();

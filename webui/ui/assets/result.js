@@ -4,7 +4,7 @@ import { errorCards, failures, updateQueue, warningCards } from "./cards.js";
 import { details } from "./details.js";
 import { h, renewed, setText } from "./dom.js";
 import { Gallery, picturesOf, pictureUrl } from "./gallery.js";
-import { book, isFinal } from "./jobs.js";
+import { book, isFinal, isTraining } from "./jobs.js";
 import { line, percent } from "./progress.js";
 import { tab } from "./storage.js";
 import { t } from "./words.js";
@@ -132,7 +132,10 @@ class EaselResult extends HTMLElement {
   #updateLive() {
     const job = this.job;
     this.live.hidden = !job && !book.sending;
-    if (!job) return setText(this.text, t("state.sending"));
+    if (!job) {  // until the server has answered there is nothing that a button could tell
+      for (const button of Object.values(this.buttons)) button.hidden = true;
+      return setText(this.text, t("state.sending"));
+    }
     const asked = book.asked.get(job.id);
     setText(this.text, line(job, asked));
     this.bar.setAttribute("aria-valuenow", String(percent(job)));
@@ -149,9 +152,10 @@ class EaselResult extends HTMLElement {
   #updateCards(jobs) {
     const warnings = (this.job ?? jobs.at(-1))?.warnings ?? [];
     const failed = failures(jobs, this.#dismissed);
-    const key = [book.refused.map(({ error }) => error.message), failed.map(({ id }) => id), warnings];
-    renewed(this.cards, key, () => [...errorCards(failed, (id) => this.#dismiss(id)), ...warningCards(warnings)]);
-    const isBeside = (job) => job.kind === this.kind && job !== this.job && !isFinal(job);
+    const refused = book.refusedOf({ trainings: false });
+    const key = [refused.map(({ error }) => error.message), failed.map(({ id }) => id), warnings];
+    renewed(this.cards, key, () => [...errorCards(failed, (id) => this.#dismiss(id), refused), ...warningCards(warnings)]);
+    const isBeside = (job) => (job.kind === this.kind || isTraining(job)) && job !== this.job && !isFinal(job);
     updateQueue(this.queue, book.shown.filter(isBeside));
   }
 

@@ -3,18 +3,19 @@
 /** Address of a path of this server, also behind a proxy that puts it under a prefix. */
 export const server = (path) => new URL(`../${path}`, import.meta.url).href;
 
-/** What went wrong, in the server's words: `kind` is the name of the error's class. */
+/** What went wrong: `kind` is the name of the error's class, `told` the server's sentence {text, template, values}. */
 export class ServerError extends Error {
-  constructor(kind, text) {
-    super(text);
+  constructor(kind, told) {
+    super(told?.text ?? kind);
     this.kind = kind;
+    this.told = told;
   }
 }
 
 /** Nobody answered. */
 export class Unreachable extends ServerError {
   constructor() {
-    super("Unreachable", "");
+    super("Unreachable", null);
   }
 }
 
@@ -27,12 +28,13 @@ export async function request(path, options = {}) {
   }
   const body = await response.json().catch(() => null);
   if (response.ok) return body;
-  const error = body?.error;
-  throw new ServerError(error?.kind ?? `HTTP ${response.status}`, error?.text ?? response.statusText);
+  const { kind, ...told } = body?.error ?? { kind: `HTTP ${response.status}`, text: response.statusText };
+  throw new ServerError(kind, told);
 }
 
-const post = (path, body) =>
-  request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+const send = (method, path, body) =>
+  request(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+const post = (path, body) => send("POST", path, body);
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -65,3 +67,28 @@ export const getNamedJobs = (ids) => request(`api/v1/jobs?${new URLSearchParams(
 export const getStatus = () => request("api/v1/status");
 export const getCheckpoints = () => request("api/v1/checkpoints");
 export const refreshCheckpoints = () => post("api/v1/checkpoints/refresh");
+/** Names of everything in the models folder, by kind. */
+export const getModels = () => request("api/v1/models");
+
+export const getTrainings = (limit) => request(`api/v1/jobs?training=true&limit=${limit}`);
+/** Loss curve and sample pictures of one training. */
+export const getTraining = (id, points) => request(`api/v1/jobs/${encodeURIComponent(id)}/training?points=${points}`);
+/** A new training that goes on from what a failed one has saved. */
+export const takeUpAgain = (id) => post(`api/v1/jobs/${encodeURIComponent(id)}/again`);
+
+const dataset = (name, rest = "") => `api/v1/datasets/${encodeURIComponent(name)}${rest}`;
+const pictureOf = (name, id, rest = "") => dataset(name, `/pictures/${encodeURIComponent(id)}${rest}`);
+export const getDatasets = () => request("api/v1/datasets");
+export const getDataset = (name, offset, limit) => request(dataset(name, `?offset=${offset}&limit=${limit}`));
+export const createDataset = (name) => post("api/v1/datasets", { name });
+export const deleteDataset = (name) => request(dataset(name), { method: "DELETE" });
+/** Send one file as it is. */
+export const addToDataset = (name, file) =>
+  request(dataset(name, `/files?${new URLSearchParams({ file: file.name })}`), {
+    method: "POST",
+    headers: { "Content-Type": "application/octet-stream" },
+    body: file,
+  });
+export const setCaption = (name, id, caption) => send("PUT", pictureOf(name, id), { caption });
+export const removePicture = (name, id) => request(pictureOf(name, id), { method: "DELETE" });
+export const thumbnailUrl = (name, id) => server(pictureOf(name, id, "/thumbnail"));

@@ -8,7 +8,7 @@ export function listenToKeys(kind) {
     (event) => {
       const id = idFor(event);
       const button = id && document.getElementById(`${kind}_${id}`);
-      if (!button || button.disabled || button.hidden) return;
+      if (!button || button.disabled || button.hidden || !button.offsetParent) return;  // another tab is open
       event.preventDefault();
       event.stopPropagation();
       if (!event.repeat) button.click();  // a key held down is one command

@@ -5,7 +5,7 @@ import { book, isFinal } from "./jobs.js";
 import { percent } from "./progress.js";
 import { server } from "./server.js";
 import { preference } from "./storage.js";
-import { hasWord, language, LANGUAGES, t } from "./words.js";
+import { hasWord, language, LANGUAGES, sentence, t } from "./words.js";
 
 const THEMES = ["system", "light", "dark"];
 const ICONS = { system: "◐", light: "☀", dark: "☾" };
@@ -46,8 +46,8 @@ class EaselStatus extends HTMLElement {
     if (!engine) return { state: "starting", text: t("connection.connecting") };
     const waiting = queue?.waiting ? ` · ${t("queue.waiting", { n: queue.waiting })}` : "";
     const known = hasWord(`engine.${engine.state}`);
-    const words = known ? t(`engine.${engine.state}`) : engine.text || engine.state;
-    const reason = engine.state === "dead" && engine.text ? `: ${engine.text}` : "";
+    const words = known ? t(`engine.${engine.state}`) : sentence(engine);
+    const reason = engine.state === "dead" && engine.text ? `: ${sentence(engine)}` : "";
     return { state: engine.state, text: words + reason + waiting };
   }
 }
@@ -93,7 +93,7 @@ class EaselPreferences extends HTMLElement {
 export function followInTitle() {
   let worked = false;
   const update = () => {
-    const running = book.followed.find((job) => job.state === "running");
+    const running = [...book.followed, ...book.trainings].find((job) => job.state === "running");
     const waiting = book.followed.some((job) => !isFinal(job) && job.state !== "paused");
     if (running) document.title = `[${percent(running)}%] Easel`;
     else if (waiting) document.title = "[…] Easel";

@@ -9,19 +9,32 @@ export const language = LANGUAGES.find((known) => navigator.language.toLowerCase
 
 /** The text behind a key, with {name} replaced. An unknown key shows itself, so that it gets noticed. */
 export function t(key, values = {}) {
-  const text = words[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  const text = hasWord(key) ? words[key] : key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
 }
 
 /** Whether there is a text behind the key. */
-export const hasWord = (key) => key in words;
+export const hasWord = (key) => Object.hasOwn(words, key);
 
-async function load() {
+/**
+ * What the server says, {text, template, values}, in the reader's language; its English where there is no translation.
+ * Values are text or sentences themselves (webui/sentences.py). The result is text and never markup.
+ */
+export function sentence({ text, template, values }) {
+  const key = hasWord(template) ? template : keys.get(template);  // a field's label or help, quoted in a sentence
+  if (!key) return text;
+  const told = Object.entries(values).map(([name, value]) => [name, value?.template ? sentence(value) : value]);
+  return t(key, Object.fromEntries(told));
+}
+
+async function load(code) {
   try {
-    return await (await fetch(server(`easel/languages/${language}.json`))).json();
+    return await (await fetch(server(`easel/languages/${code}.json`))).json();
   } catch {
     return {};  // keys are readable English, and the connection line says the rest
   }
 }
 
-const words = await load();
+const [english, own] = await Promise.all([load("en"), language === "en" ? {} : load(language)]);
+const words = { ...english, ...own };
+const keys = new Map(Object.entries(english).map(([key, text]) => [text, key]));

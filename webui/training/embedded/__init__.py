@@ -1,0 +1,1 @@
+"""The making of the model that ships: its pictures, words, scenes, networks in a row, and its report."""
