@@ -31,10 +31,11 @@ start)
     # shellcheck disable=SC2016
     setsid sh -c '
         python=$1 recipe=$2 device=$3 work=$4
+        easel="import sys; from webui.cli import main; sys.exit(main(sys.argv[1:]))"
         {
-            $python -m webui.cli train "$work/$recipe.toml" --data .gpu/data --run "$work/run" --device "$device" \
+            $python -c "$easel" train "$work/$recipe.toml" --data .gpu/data --run "$work/run" --device "$device" \
                 --words-from .gpu/words --output "$work/models/checkpoints/easel" &&
-            $python -m webui.cli evaluate "$work/$recipe.toml" --data .gpu/data --run "$work/run" --device "$device" \
+            $python -c "$easel" evaluate "$work/$recipe.toml" --data .gpu/data --run "$work/run" --device "$device" \
                 --models-dir "$work/models" --checkpoint easel --output "$work/figures"
         } >>"$work/log" 2>&1
         echo $? >"$work/ended"
