@@ -1,11 +1,12 @@
 """Journeys around the form and the page itself: memory, language, colours, narrow screens, lost connections."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.easel_page import LONG, EaselPage
@@ -35,6 +36,33 @@ def test_everything_typed_survives_a_reload(easel: EaselPage) -> None:
     values = easel.submitted(easel.button("generate").click)
     assert (values["sampler"], values["num_inference_steps"], values["seed"]) == ("Heun", 33, 1234)
     easel.made("remember me")
+
+
+def test_what_is_typed_at_once_is_not_replaced_by_what_was_remembered(
+    server: Server, new_context: Callable[..., BrowserContext]
+) -> None:
+    context = new_context()
+    earlier = {"prompt": "from the last visit", "negative_prompt": "no rain", "num_inference_steps": 12}
+    context.add_init_script(f"localStorage.setItem('easel.form.txt2img', JSON.stringify({json.dumps(earlier)}))")
+    slow = context.new_page()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    slow.route("**/api/v1/checkpoints", hold)  # what is remembered waits for this answer
+    slow.goto(server.url)
+    prompt, negative = (slow.locator(f"#txt2img_{name} textarea") for name in ("prompt", "neg_prompt"))
+    prompt.fill("typed at once")
+    steps = slow.locator("#txt2img_steps input[type=number]")
+    steps.fill("33")
+    expect(negative).to_have_value("")
+    for route in held:
+        route.continue_()
+    expect(negative).to_have_value("no rain")
+    expect(prompt).to_have_value("typed at once")
+    expect(steps).to_have_value("33")
+    slow.wait_for_function("localStorage.getItem('easel.form.txt2img')?.includes('typed at once')")
 
 
 def test_a_broken_memory_leaves_the_defaults(open_page: OpenPage, new_context: Callable[..., BrowserContext]) -> None:

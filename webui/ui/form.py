@@ -76,4 +76,5 @@ class Form:
             "minimum": field.param.minimum,
             "maximum": field.param.maximum,
             "choices": list(CHOICES[field.param.choices]) if field.param.choices else None,
+            "element": self.controls[name].elem_id,
         }

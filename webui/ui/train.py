@@ -112,7 +112,11 @@ def _wire(page: gr.Blocks, kind: gr.Radio, controls: Mapping[str, Any], start: g
     if missing:
         raise ValueError(f"The Train tab has no control for {missing}")
     everything = [kind, *controls.values()]
-    spec = {"names": list(controls), "kinds": {name: _describe(name) for name in TRAIN_REQUESTS}}
+    spec = {
+        "names": list(controls),
+        "elements": [each.elem_id for each in everything],
+        "kinds": {name: _describe(name) for name in TRAIN_REQUESTS},
+    }
     quiet: dict[str, Any] = {"fn": None, "show_progress": "hidden"}
     page.load(inputs=everything, outputs=everything, js=call("startTraining", spec), **quiet)
     kind.change(inputs=everything, outputs=everything, js=call("followTraining"), **quiet)

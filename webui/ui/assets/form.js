@@ -4,6 +4,7 @@
 import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
+import { isTouched, unlessTouched } from "./touched.js";
 
 const SAVE_DELAY = 300;
 const WATCHED = ["input", "change", "click", "keyup"];
@@ -13,7 +14,7 @@ const KEPT_ON_RESET = ["prompt", "negative_prompt"];
 const forms = new Map();
 let checkpoints = { checkpoints: [], default: "" };
 
-/** Gradio's load event: the values that the controls get. Resolves before the reader can have typed. */
+/** Gradio's load event: the values that the controls get. What the reader has typed by then stays. */
 export async function startForm(spec, values) {
   const form = { spec, names: Object.keys(spec.fields), pending: {} };
   forms.set(spec.kind, form);
@@ -24,7 +25,10 @@ export async function startForm(spec, values) {
   form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   watch(spec.kind);
   setTimeout(() => (document.documentElement.dataset.easelStarted = spec.kind));  // when Gradio has drawn the values
-  return form.names.map((name) => (name === "checkpoint" ? checkpointUpdate(restored.checkpoint) : restored[name]));
+  const elements = form.names.map((name) => spec.fields[name].element);
+  if (elements.some(isTouched)) remember(spec.kind);
+  const shown = { ...restored, checkpoint: checkpointUpdate(restored.checkpoint) };
+  return form.names.map((name, i) => unlessTouched(elements[i], shown[name]));
 }
 
 /** Remember everything typed, for this tab and for the next one. */

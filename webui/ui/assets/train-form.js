@@ -6,6 +6,7 @@ import { checkpointsLoaded, knownCheckpoints } from "./form.js";
 import { book, isFinal } from "./jobs.js";
 import { getModels, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
+import { unlessTouched } from "./touched.js";
 import { t } from "./words.js";
 
 const SAVE_DELAY = 250;
@@ -52,7 +53,7 @@ export async function startTraining(spec, values) {
   show();
   tellStarted();
   chosen.dispatchEvent(new Event("change"));
-  return drawn();
+  return drawn().map((value, i) => unlessTouched(spec.elements[i], value));
 }
 
 /** Another kind was chosen: what was still a default of the last kind becomes the default of this one. */
