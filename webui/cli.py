@@ -101,7 +101,11 @@ def _add_train(commands: Commands) -> None:
     training.add_argument("--data", type=Path, help="folder with the pictures and captions")
     training.add_argument("--run", type=Path, dest="run_dir", help="folder for the state of the run; resumable")
     training.add_argument("--output", type=Path, help="recipes only: folder to write the finished checkpoint to")
-    training.add_argument("--words-from", type=Path, help="recipes only: checkpoint whose text encoder is taken over")
+    training.add_argument("--start-from", type=Path, help="recipes only: checkpoint whose networks it begins with")
+    training.add_argument(
+        "--only", nargs="+", metavar="PART",
+        help="recipes only: first-stage, words and/or denoiser; the rest is taken from --start-from as it is",
+    )  # fmt: skip
     training.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of the page's datasets")
     training.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(training)
@@ -235,8 +239,10 @@ def train(flags: argparse.Namespace) -> int:
         return 0
     if not is_request(flags.recipe):
         return _train_recipe(flags)
-    if flags.output is not None or flags.words_from is not None:
-        raise CannotStart("--output and --words-from are for recipes; what a file trains goes to the models folder.")
+    if flags.output or flags.start_from or flags.only:
+        raise CannotStart(
+            "--output, --start-from and --only are for recipes; what a file trains goes to the models folder."
+        )
     logs.set_up(None, quiet=True)
     settings = Settings(data_dir=flags.data_dir.absolute(), models_dir=flags.models_dir.absolute(), device=flags.device)
     kind, values = read_request(Path(flags.recipe))
@@ -253,10 +259,12 @@ def _train_recipe(flags: argparse.Namespace) -> int:
     recipe = load_recipe(flags.recipe)
     logs.set_up(flags.run_dir)
     from webui.engine.device import pick_device
+    from webui.training.embedded.pipeline import PARTS, Start
     from webui.training.embedded.pipeline import train as train_recipe
 
+    start = Start(flags.start_from, flags.only or PARTS)
     device = str(pick_device(flags.device).torch_device)
-    train_recipe(recipe, flags.data, flags.run_dir, flags.output, device, flags.words_from)
+    train_recipe(recipe, flags.data, flags.run_dir, flags.output, device, start)
     return 0
 
 

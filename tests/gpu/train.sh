@@ -34,7 +34,7 @@ start)
         easel="import sys; from webui.cli import main; sys.exit(main(sys.argv[1:]))"
         {
             $python -c "$easel" train "$work/$recipe.toml" --data .gpu/data --run "$work/run" --device "$device" \
-                --words-from .gpu/words --output "$work/models/checkpoints/easel" &&
+                --start-from .gpu/words --only first-stage denoiser --output "$work/models/checkpoints/easel" &&
             $python -c "$easel" evaluate "$work/$recipe.toml" --data .gpu/data --run "$work/run" --device "$device" \
                 --models-dir "$work/models" --checkpoint easel --output "$work/figures"
         } >>"$work/log" 2>&1

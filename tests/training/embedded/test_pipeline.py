@@ -6,8 +6,17 @@ import random
 import pytest
 
 from tests.training.embedded.paper import paper_emoji
-from webui.errors import TrainingError
-from webui.training.recipe import AutoencoderRecipe, Card, ClassifierRecipe, DiffusionRecipe, Mix, TextEncoderRecipe
+from webui.errors import TrainingError, UnknownName
+from webui.training.recipe import (
+    AutoencoderRecipe,
+    Card,
+    ClassifierRecipe,
+    DiffusionRecipe,
+    Mix,
+    PictureSet,
+    Recipe,
+    TextEncoderRecipe,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -66,6 +75,67 @@ def test_all_stages_in_a_row_give_a_folder_that_the_product_draws_with(tmp_path,
     events = list(create_engine(tmp_path / "models", "cpu").run(Job(id="j", request=request), lambda: None))
     assert isinstance(events[-1], Done), events[-1]
     assert any(isinstance(event, Image) for event in events)
+
+
+@pytest.fixture
+def finished(tmp_path, parts):
+    """The folder of a finished model."""
+    from webui.training.embedded.denoiser import build_unet
+    from webui.training.embedded.pipeline import Parts, assemble
+
+    vae, encoder, tokenizer, files = parts
+    unet = build_unet(SMALL_DENOISER, 8, 32, 4)
+    assemble(Parts(vae, encoder, tokenizer, files, unet), Card(title="Toy"), paper_emoji(6), tmp_path / "finished")
+    return tmp_path / "finished"
+
+
+def test_one_part_is_trained_on_and_the_others_stay_as_they_are(tmp_path, finished, monkeypatch):
+    from webui.training.embedded import pipeline
+
+    monkeypatch.setattr(pipeline, "load_emoji", lambda *_: paper_emoji(6))
+    recipe = Recipe(
+        name="toy",
+        card=Card(title="Toy"),
+        pictures=PictureSet(styles=("paper",), subgroups=("disc",), size=64),
+        autoencoder=AutoencoderRecipe(steps=1),
+        text_encoder=TextEncoderRecipe(steps=1),
+        diffusion=SMALL_DENOISER,
+    )
+    start = pipeline.Start(finished, only=["denoiser"])
+    pipeline.train(recipe, tmp_path, tmp_path / "run", tmp_path / "longer", start=start)
+
+    def weights(folder, name):
+        return next((folder / name).glob("*.safetensors")).read_bytes()
+
+    for kept in ("vae", "text_encoder"):
+        assert weights(tmp_path / "longer", kept) == weights(finished, kept)
+    assert weights(tmp_path / "longer", "unet") != weights(finished, "unet")
+
+
+def test_a_network_begins_with_weights_of_its_own_shape_only(finished):
+    import torch
+
+    from webui.training.embedded.denoiser import build_unet
+    from webui.training.embedded.start import begin_as, read_network
+
+    same, other = build_unet(SMALL_DENOISER, 8, 32, 4), build_unet(SMALL_DENOISER, 8, 16, 4)
+    assert not begin_as(same, None)
+    before = other.conv_in.weight.clone()
+    assert not begin_as(other, finished / "unet")
+    assert torch.equal(other.conv_in.weight, before)
+    assert begin_as(same, finished / "unet")
+    assert torch.equal(same.conv_in.weight, read_network(type(same), finished / "unet").conv_in.weight)
+
+
+def test_a_start_that_cannot_be_is_refused(tmp_path):
+    from webui.training.embedded.pipeline import Start
+
+    with pytest.raises(UnknownName, match="first-stage, words, denoiser"):
+        Start(tmp_path, only=["unet"])
+    with pytest.raises(TrainingError, match="--start-from"):
+        Start(only=["denoiser"])
+    with pytest.raises(TrainingError, match="no folder vae"):
+        Start(tmp_path, only=["denoiser"]).needed("vae")
 
 
 def test_a_resumed_pool_shows_what_an_uninterrupted_one_shows(parts):

@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from webui.training.embedded.scenes import Composer
+from webui.training.embedded.start import begin_as
 from webui.training.embedded.words import caption, korean_caption
 from webui.training.loop import Stage, Trainer
 from webui.training.objective import Objective, noise_config
@@ -125,9 +126,15 @@ class Pool:
 
 
 def train_denoiser(
-    recipe: DiffusionRecipe, composer: Composer, encoders: Encoders, folder: Path, seed: int, device: str = "cpu"
+    recipe: DiffusionRecipe,
+    composer: Composer,
+    encoders: Encoders,
+    folder: Path,
+    seed: int,
+    device: str = "cpu",
+    begin: Path | None = None,
 ) -> UNet2DConditionModel:
-    """Train, or go on training, the denoiser. Returns the averaged weights."""
+    """Train, or go on training, the denoiser; anew, or from the weights in `begin`. Returns the averaged weights."""
     torch.manual_seed(seed)
     pool = Pool(composer, encoders, recipe, seed)
     empty = encoders.texts([""])[0]
@@ -135,6 +142,7 @@ def train_denoiser(
     channels = encoders.vae.config.latent_channels
     factor = 2 ** (len(encoders.vae.config.block_out_channels) - 1)
     model = build_unet(recipe, composer.size // factor, empty.shape[-1], channels)
+    begin_as(model, begin)
     stage = Stage(
         folder,
         minutes=recipe.minutes,

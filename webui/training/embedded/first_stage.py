@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 from webui.training.autoencoder import build_autoencoder, psnr
 from webui.training.embedded.emoji import Emoji
 from webui.training.embedded.scenes import Composer, Composition, Placement
+from webui.training.embedded.start import begin_as
 from webui.training.embedded.words import Scene, Thing, is_held_out_concept
 from webui.training.loop import Stage, Trainer
 from webui.training.losses import reconstruction_loss
@@ -44,14 +45,23 @@ def plain_pictures(pictures: Sequence[Emoji]) -> torch.Tensor:
 
 
 def train_first_stage(
-    recipe: AutoencoderRecipe, pictures: Sequence[Emoji], folder: Path, seed: int, device: str = "cpu"
+    recipe: AutoencoderRecipe,
+    pictures: Sequence[Emoji],
+    folder: Path,
+    seed: int,
+    device: str = "cpu",
+    begin: Path | None = None,
 ) -> tuple[AutoencoderKL, float]:
-    """Train, or go on training. Returns the averaged weights and their held-out PSNR in dB."""
+    """Train, or go on training; anew, or from the weights in `begin`.
+
+    Returns the averaged weights and their held-out PSNR in dB.
+    """
     torch.manual_seed(seed)
     seen = [each for each in pictures if not is_held_out_concept(each.concept)]
     composer = Composer(seen, MIX, seed, device)
     measured = held_out_pictures(pictures).to(device)
     model = build_autoencoder(recipe, composer.size)
+    begin_as(model, begin)
     stage = Stage(
         folder, recipe.minutes, recipe.learning_rate, seed, steps=recipe.steps, ema_decay=0.999, device=device
     )

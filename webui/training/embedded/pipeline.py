@@ -15,13 +15,14 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from webui.errors import TrainingError
+from webui.errors import TrainingError, UnknownName
 from webui.training.autoencoder import normalise_latents
 from webui.training.embedded.classifier import Classifier, train_classifier
 from webui.training.embedded.denoiser import Encoders, train_denoiser
 from webui.training.embedded.emoji import Emoji, load_emoji
 from webui.training.embedded.first_stage import plain_pictures, train_first_stage
 from webui.training.embedded.scenes import Composer
+from webui.training.embedded.start import read_network
 from webui.training.embedded.text_encoder import build_corpus, load_tokenizer, train_text_encoder
 from webui.training.embedded.words import Concept
 from webui.training.loop import write_json
@@ -34,42 +35,87 @@ WORDS_MIX = Mix(plain=0.3, place=0.25, coloured=0.15, pair=0.2, several=0.07, fa
 """Scenes that the text encoder hears about: more of the long sentences than the denoiser sees."""
 
 
-def train(
-    recipe: Recipe, data: Path, run: Path, output: Path, device: str = "cpu", words_from: Path | None = None
-) -> None:
+PARTS = ("first-stage", "words", "denoiser")
+"""What `train` makes, in this order."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins with: a checkpoint's networks where it has them in the recipe's shape, else new ones."""
+
+    checkpoint: Path | None = None
+    only: Sequence[str] = PARTS
+    """Parts that are trained. The others are the checkpoint's as they are."""
+
+    def __post_init__(self) -> None:
+        for part in self.only:
+            if part not in PARTS:
+                raise UnknownName("part of the embedded model", part, PARTS)
+        if self.checkpoint is None and set(self.only) != set(PARTS):
+            raise TrainingError("--only leaves parts as they are, so it needs --start-from as well.")
+
+    def trains(self, part: str) -> bool:
+        return part in self.only
+
+    def folder(self, name: str) -> Path | None:
+        """The folder of a network in the checkpoint, if it has one."""
+        folder = None if self.checkpoint is None else self.checkpoint / name
+        return folder if folder is not None and folder.is_dir() else None
+
+    def needed(self, name: str) -> Path:
+        folder = self.folder(name)
+        if folder is None:
+            raise TrainingError(
+                "{path} has no folder {name}: name a checkpoint's folder.", path=str(self.checkpoint), name=name
+            )
+        return folder
+
+
+NEW = Start()
+
+
+def train(recipe: Recipe, data: Path, run: Path, output: Path, device: str = "cpu", start: Start = NEW) -> None:
     """Run or resume every stage; write the finished pipeline to `output`.
 
-    `data` holds the packages as downloaded, `run` the checkpoints and loss curves. `words_from` is a checkpoint whose
-    text encoder and tokenizer are used as they are, instead of training new ones.
+    `data` holds the packages as downloaded, `run` the checkpoints and loss curves.
     """
     check_output(output, run)
     pictures = load_emoji(data, recipe.pictures.styles, recipe.pictures.subgroups, recipe.pictures.size)
     log.info("recipe %s: %d pictures", recipe.name, len(pictures))
-    vae, quality = train_first_stage(recipe.autoencoder, pictures, run / "autoencoder", recipe.seed, device)
-    log.info("first stage done: held-out PSNR %.2f dB", quality)
-    vae = vae.to("cpu")
-    normalise_latents(vae, plain_pictures(pictures))
-    if words_from is None:
-        text_encoder, tokenizer = train_words(recipe, data, run / "text_encoder", device)
-        tokenizer_files = run / "text_encoder" / "tokenizer"
+    vae = first_stage(recipe, pictures, run / "autoencoder", device, start)
+    text_encoder, tokenizer, tokenizer_files = words(recipe, data, run / "text_encoder", device, start)
+    if start.trains("denoiser"):
+        encoders = Encoders(vae.to(device), text_encoder.to(device), tokenizer)
+        composer = Composer(pictures, recipe.scenes, recipe.seed, device)
+        folder = run / "denoiser"
+        unet = train_denoiser(recipe.diffusion, composer, encoders, folder, recipe.seed, device, start.folder("unet"))
     else:
-        text_encoder, tokenizer = ready_words(words_from)
-        tokenizer_files = words_from / "tokenizer"
-    encoders = Encoders(vae.to(device), text_encoder.to(device), tokenizer)
-    composer = Composer(pictures, recipe.scenes, recipe.seed, device)
-    unet = train_denoiser(recipe.diffusion, composer, encoders, run / "denoiser", recipe.seed, device)
+        unet = read_network(UNet2DConditionModel, start.needed("unet"))
     parts = Parts(vae.to("cpu"), text_encoder.to("cpu"), tokenizer, tokenizer_files, unet.to("cpu"))
     assemble(parts, recipe.card, pictures, output)
     log.info("finished: %s", output)
 
 
-def ready_words(checkpoint: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Text encoder (fp32) and tokenizer of a checkpoint folder."""
-    if not (checkpoint / "text_encoder").is_dir():
-        raise TrainingError("{path} has no folder text_encoder: name a checkpoint's folder.", path=str(checkpoint))
-    encoder = CLIPTextModel.from_pretrained(checkpoint / "text_encoder", dtype=torch.float32, local_files_only=True)
-    assert isinstance(encoder, CLIPTextModel)
-    return encoder.eval(), load_tokenizer(checkpoint / "tokenizer")
+def first_stage(recipe: Recipe, pictures: Sequence[Emoji], folder: Path, device: str, start: Start) -> AutoencoderKL:
+    """The trained first stage, on the CPU, its latents normalised."""
+    if not start.trains("first-stage"):
+        return read_network(AutoencoderKL, start.needed("vae"))
+    begin = start.folder("vae")
+    vae, quality = train_first_stage(recipe.autoencoder, pictures, folder, recipe.seed, device, begin)
+    log.info("first stage done: held-out PSNR %.2f dB", quality)
+    vae = vae.to("cpu")
+    normalise_latents(vae, plain_pictures(pictures))
+    return vae
+
+
+def words(
+    recipe: Recipe, data: Path, folder: Path, device: str, start: Start
+) -> tuple[CLIPTextModel, CLIPTokenizer, Path]:
+    """Text encoder, tokenizer, and the folder with the tokenizer's files."""
+    if start.trains("words"):
+        return *train_words(recipe, data, folder, device), folder / "tokenizer"
+    files = start.needed("tokenizer")
+    return read_network(CLIPTextModel, start.needed("text_encoder")), load_tokenizer(files), files
 
 
 def train_words(recipe: Recipe, data: Path, folder: Path, device: str = "cpu") -> tuple[CLIPTextModel, CLIPTokenizer]:
