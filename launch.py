@@ -72,6 +72,7 @@ def runs(command: Sequence[str]) -> bool:
 
 def hand_over(arguments: Sequence[str]) -> int:
     """Run `webui.cli` with the Python of .venv; on POSIX this process becomes that one."""
+    keep_bytecode(VENV)
     if Path(sys.prefix).resolve() == VENV.resolve():
         from webui.cli import main as cli_main
 
@@ -81,6 +82,17 @@ def hand_over(arguments: Sequence[str]) -> int:
         return subprocess.call(command)
     sys.stdout.flush()
     return os.execv(command[0], command)
+
+
+def keep_bytecode(venv: Path) -> None:
+    """Where the environment forbids bytecode beside the sources, as many container images do, keep it inside `venv`.
+
+    Every process that compiles its thousands of modules anew starts in twice the time.
+    """
+    if not os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        return
+    folder = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(venv / "bytecode"))
+    sys.dont_write_bytecode, sys.pycache_prefix = False, folder
 
 
 # The installation. A set is finished when its stamp holds the digest of what was asked for; the marker

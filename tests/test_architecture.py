@@ -7,7 +7,6 @@ import ast
 import functools
 import inspect
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,29 +131,6 @@ def test_page_and_api_do_not_know_each_other_nor_the_engine() -> None:
 
 def test_the_gate_stands_alone() -> None:
     assert offenders({"gate"}, set(LAYERS)) == {}
-
-
-def test_the_server_process_imports_neither_torch_nor_what_no_page_uses(tmp_path: Path) -> None:
-    """The whole application is built, page and all, as `serve` does it."""
-    code = """
-import sys
-from pathlib import Path
-from webui.app import create_app
-from webui.server import build_asgi
-from webui.settings import Settings
-folder = Path(sys.argv[1])
-app = create_app(Settings(data_dir=folder / "data", outputs_dir=folder / "outputs", models_dir=folder / "models"))
-build_asgi(app)
-import webui.cli, webui.doctor, webui.generate, webui.train, webui.bench
-heavy = ("torch", "diffusers", "transformers", "pandas.core", "gradio.cli.cli")
-print([name for name in heavy if name in sys.modules])
-app.close()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_only_the_command_line_prints() -> None:

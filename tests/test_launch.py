@@ -58,6 +58,26 @@ def test_launch_imports_the_standard_library_only() -> None:
     assert done.stdout.decode().strip() == "(3, 11)"
 
 
+def test_bytecode_that_may_not_lie_beside_the_sources_lies_in_the_venv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dont_write_bytecode", "pycache_prefix"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    monkeypatch.setattr(os, "environ", {"PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]})
+    launch.keep_bytecode(tmp_path / ".venv")
+    (tmp_path / "module.py").write_text("")
+    subprocess.run([sys.executable, "-c", "import module"], cwd=tmp_path, env=os.environ, check=True)
+    assert list((tmp_path / ".venv").rglob("module.*.pyc"))
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_bytecode_lies_where_the_environment_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for environment in ({}, {"PYTHONPYCACHEPREFIX": "elsewhere"}):
+        monkeypatch.setattr(os, "environ", dict(environment))
+        launch.keep_bytecode(tmp_path)
+        assert os.environ == environment
+
+
 # What is installed.
 
 

@@ -1,4 +1,4 @@
-"""A start opens the page in the person's own browser: here a script that notes the address it is given."""
+"""A real start: it opens the page in the person's own browser, here a script that notes the address it is given."""
 
 import os
 import re
@@ -18,7 +18,16 @@ from webui.settings import ROOT, Settings
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="BROWSER names a shell script")
 
-SERVE = "import sys; from webui.cli import main; sys.exit(main(sys.argv[1:]))"
+SERVE = """
+import sys
+from webui.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    import webui.cli, webui.doctor, webui.generate, webui.train, webui.bench
+    heavy = ("torch", "diffusers", "transformers", "pandas.core", "gradio.cli.cli")
+    print("imported:", [name for name in heavy if name in sys.modules], flush=True)
+"""
 
 
 @pytest.fixture
@@ -36,7 +45,7 @@ def noted(opened: Path) -> bool:
     return opened.exists() and opened.read_text().endswith("\n")
 
 
-def test_a_real_start_opens_the_page_that_it_serves(opened: Path, tmp_path: Path) -> None:
+def test_a_real_start_opens_the_page_that_it_serves_and_imports_nothing_heavy(opened: Path, tmp_path: Path) -> None:
     flags = [part for name in ("data", "models", "outputs") for part in (f"--{name}-dir", str(tmp_path / name))]
     command = [sys.executable, "-c", SERVE, "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as server:
@@ -50,6 +59,7 @@ def test_a_real_start_opens_the_page_that_it_serves(opened: Path, tmp_path: Path
                 assert b"easel/early.js" in answer.read()
         finally:
             server.terminate()
+        assert server.stdout.read().splitlines()[-1] == "imported: []"
     assert opened.read_text() == f"{address[0]}\n", "once"
 
 
