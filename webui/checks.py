@@ -27,8 +27,8 @@ LINTS = (
     ("mypy", ["mypy"]),
 )
 PARTS = (
-    # These wait for processes, sockets and disks most of the time: two at once, a file's tests always together.
-    ("pytest, without torch and browser", ["-m", "not torch and not browser", "-n", "2", "--dist", "loadfile"]),
+    # These wait for processes, sockets and disks most of the time: three at once, a file's tests always together.
+    ("pytest, without torch and browser", ["-m", "not torch and not browser", "-n", "3", "--dist", "loadfile"]),
     # These compute on one thread each.
     ("pytest, with torch", ["-m", "torch and not browser", "-n", "2", "--dist", "loadfile"]),
     # These use every core already.

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -186,49 +186,47 @@ def test_a_page_without_websockets_polls(open_page: OpenPage, new_context: Calla
     assert easel.page.evaluate("import('./easel/easel.js').then((easel) => easel.book.connection)") == "polling"
 
 
-def test_a_page_outlives_a_restart_of_the_server(open_page: OpenPage, models_dir: Path, tmp_path: Path) -> None:
-    server = Server(tmp_path / "server", models_dir)
+@pytest.fixture(scope="module")
+def mortal(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that journeys may stop and kill, as long as it runs again when they are over."""
+    server = Server(tmp_path_factory.mktemp("mortal"), models_dir)
     server.start()
-    try:
-        easel = open_page(url=server.url)
-        expect(easel.page.get_by_text("Nothing here yet")).to_be_visible()
-        easel.expected = ("WebSocket", "ERR_CONNECTION_REFUSED")
-        easel.ask("goes on after the restart", steps=150, batch_count=6, size=128)
-        expect(easel.thumbnails.first).to_be_visible(timeout=LONG)
-        server.stop()
-        expect(easel.status).to_contain_text("reconnecting", timeout=LONG)
-        easel.page.screenshot(path=tmp_path / "lost.png")
-        server.start()
-        expect(easel.thumbnails).to_have_count(6, timeout=2 * LONG)
-        expect(easel.status).to_have_text("Ready", timeout=LONG)
-    finally:
-        server.stop()
+    yield server
+    server.stop()
 
 
-def test_stopping_does_not_last_for_ever_when_the_server_dies_of_it(
-    open_page: OpenPage, models_dir: Path, tmp_path: Path
-) -> None:
-    server = Server(tmp_path / "server", models_dir)
-    server.start()
-    try:
-        easel = open_page(url=server.url)
-        easel.expected = ("WebSocket", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET")
-        easel.ask("never answers", steps=150, batch_count=6, size=128)
-        expect(easel.line).to_contain_text(re.compile(r"Step [1-9]"), timeout=LONG)
-        server.engine().suspend()  # Stop is accepted and nothing comes of it
-        with easel.page.expect_response("**/cancel"):
-            easel.button("interrupt").click()
-        expect(easel.line).to_have_text("Stopping…")
-        server.kill()
-        expect(easel.line).to_contain_text("Step", timeout=LONG)
-        expect(easel.button("interrupt")).to_be_enabled()
-        server.start()
-        expect(easel.page.locator(".easel-live")).to_be_hidden(timeout=LONG)
-        expect(easel.status).to_have_text("Ready", timeout=LONG)
-        (job,) = easel.page.request.get(f"{server.url}/api/v1/jobs").json()["jobs"]
-        assert job["state"] == "cancelled", "what was accepted counts"
-    finally:
-        server.stop()
+def test_a_page_outlives_a_restart_of_the_server(open_page: OpenPage, mortal: Server, tmp_path: Path) -> None:
+    easel = open_page(url=mortal.url)
+    expect(easel.page.get_by_text("Nothing here yet")).to_be_visible()
+    easel.expected = ("WebSocket", "ERR_CONNECTION_REFUSED")
+    easel.ask("goes on after the restart", steps=150, batch_count=6, size=128)
+    expect(easel.thumbnails.first).to_be_visible(timeout=LONG)
+    mortal.stop()
+    expect(easel.status).to_contain_text("reconnecting", timeout=LONG)
+    easel.page.screenshot(path=tmp_path / "lost.png")
+    mortal.start()
+    expect(easel.thumbnails).to_have_count(6, timeout=2 * LONG)
+    expect(easel.status).to_have_text("Ready", timeout=LONG)
+
+
+def test_stopping_does_not_last_for_ever_when_the_server_dies_of_it(open_page: OpenPage, mortal: Server) -> None:
+    easel = open_page(url=mortal.url)
+    easel.expected = ("WebSocket", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET")
+    easel.ask("never answers", steps=150, batch_count=6, size=128)
+    expect(easel.line).to_contain_text(re.compile(r"Step [1-9]"), timeout=LONG)
+    mortal.engine().suspend()  # Stop is accepted and nothing comes of it
+    with easel.page.expect_response("**/cancel"):
+        easel.button("interrupt").click()
+    expect(easel.line).to_have_text("Stopping…")
+    mortal.kill()
+    expect(easel.line).to_contain_text("Step", timeout=LONG)
+    expect(easel.button("interrupt")).to_be_enabled()
+    mortal.start()
+    expect(easel.page.locator(".easel-live")).to_be_hidden(timeout=LONG)
+    expect(easel.status).to_have_text("Ready", timeout=LONG)
+    newest = easel.page.request.get(f"{mortal.url}/api/v1/jobs").json()["jobs"][0]
+    assert newest["request"]["prompt"] == "never answers"
+    assert newest["state"] == "cancelled", "what was accepted counts"
 
 
 def test_a_reader_without_a_model_is_told_what_to_do(
