@@ -14,6 +14,8 @@ import pytest
 from tests.header_only import write_checkpoint
 from tests.training.workshop import discs
 from webui import cli, train
+from webui.requests import build, to_values
+from webui.train import available_siblings, find_request, read_request
 
 KIND = 'kind = "train-lora"\n'
 VALUES = 'name = "mine"\nsteps = 6\nsize = 64\nrank = 2\nsample_every = 3\nsave_every = 2\ncheckpoint = "tiny"\n'
@@ -51,6 +53,21 @@ def recipe(tmp_path: Path, text: str = KIND + VALUES) -> str:
     path = tmp_path / "mine.toml"
     path.write_text(text, "utf-8")
     return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(available_siblings()))
+def test_every_sibling_that_ships_is_a_valid_request(name: str) -> None:
+    path = find_request(name)
+    assert path is not None
+    kind, values = read_request(path)
+    request = build(kind, {**values, "dataset": "scenes"})
+    assert set(values) <= set(to_values(request))
+
+
+def test_a_file_of_ones_own_is_found_by_its_path_only(tmp_path: Path) -> None:
+    assert find_request(recipe(tmp_path)) == tmp_path / "mine.toml"
+    assert find_request("mine") is None
+    assert find_request("easel") is None
 
 
 def test_without_a_file_it_says_what_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:

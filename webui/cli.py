@@ -97,7 +97,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_train(commands: Commands) -> None:
     training = _command(commands, "train", train, "train a model; without a file: say what can be trained")
-    training.add_argument("recipe", nargs="?", help="a .toml file with a kind and its values, or a shipped recipe")
+    training.add_argument(
+        "recipe", nargs="?", help="a .toml file with a kind and its values, or the name of one that ships"
+    )
     training.add_argument("--data", type=Path, help="folder with the pictures and captions")
     training.add_argument("--run", type=Path, dest="run_dir", help="folder for the state of the run; resumable")
     training.add_argument("--output", type=Path, help="recipes only: folder to write the finished checkpoint to")
@@ -106,6 +108,8 @@ def _add_train(commands: Commands) -> None:
         "--only", nargs="+", metavar="PART",
         help="recipes only: first-stage, words and/or denoiser; the rest is taken from --start-from as it is",
     )  # fmt: skip
+    training.add_argument("--fetch", action="store_true", help="recipes only: download what --data lacks")
+    training.add_argument("--figures", type=Path, help="recipes only: measure the result, figures and sheets go here")
     training.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of the page's datasets")
     training.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(training)
@@ -229,7 +233,7 @@ def bench(flags: argparse.Namespace) -> int:
 
 
 def train(flags: argparse.Namespace) -> int:
-    from webui.train import is_request, prepare_process, read_request, what_can_be_trained
+    from webui.train import find_request, prepare_process, read_request, what_can_be_trained
     from webui.train import train as train_request
 
     prepare_process()
@@ -237,17 +241,21 @@ def train(flags: argparse.Namespace) -> int:
     if flags.recipe is None:
         print(what_can_be_trained())
         return 0
-    if not is_request(flags.recipe):
+    file = find_request(flags.recipe)
+    if file is None:
         return _train_recipe(flags)
-    if flags.output or flags.start_from or flags.only:
-        raise CannotStart(
-            "--output, --start-from and --only are for recipes; what a file trains goes to the models folder."
-        )
+    if given := [flag for flag in FOR_RECIPES if getattr(flags, flag.removeprefix("--").replace("-", "_"))]:
+        raise CannotStart("{flags}: for recipes only; what a file trains goes to the models folder.",
+                          flags=", ".join(given))  # fmt: skip
     logs.set_up(None, quiet=True)
     settings = Settings(data_dir=flags.data_dir.absolute(), models_dir=flags.models_dir.absolute(), device=flags.device)
-    kind, values = read_request(Path(flags.recipe))
+    kind, values = read_request(file)
     print(train_request(settings, kind, values, data=flags.data, run=flags.run_dir))
     return 0
+
+
+FOR_RECIPES = ("--output", "--start-from", "--only", "--fetch", "--figures")
+"""Flags of `train` that a file with a `kind` does not take."""
 
 
 def _train_recipe(flags: argparse.Namespace) -> int:
@@ -259,12 +267,21 @@ def _train_recipe(flags: argparse.Namespace) -> int:
     recipe = load_recipe(flags.recipe)
     logs.set_up(flags.run_dir)
     from webui.engine.device import pick_device
+    from webui.training.embedded.fetch import fetch
     from webui.training.embedded.pipeline import PARTS, Start
     from webui.training.embedded.pipeline import train as train_recipe
+    from webui.training.embedded.report import evaluate as measure_model
 
     start = Start(flags.start_from, flags.only or PARTS)
     device = str(pick_device(flags.device).torch_device)
+    if flags.figures and flags.output.absolute().parent.name != "checkpoints":
+        raise CannotStart("--figures draws with the result, so --output must be a folder in models/checkpoints.")
+    if flags.fetch:
+        fetch(flags.data)
     train_recipe(recipe, flags.data, flags.run_dir, flags.output, device, start)
+    if flags.figures:
+        models, name = flags.output.absolute().parents[1], flags.output.name
+        _print(measure_model(recipe, flags.data, flags.run_dir, models, name, flags.figures, device))
     return 0
 
 
@@ -276,9 +293,12 @@ def evaluate(flags: argparse.Namespace) -> int:
     from webui.engine.device import pick_device
 
     device = str(pick_device(flags.device).torch_device)
-    figures = _model_figures(flags, device) if flags.recipe else _folder_figures(flags, device)
-    print("\n".join(f"{name:<56} {value:10.3f}" for name, value in figures.items()))
+    _print(_model_figures(flags, device) if flags.recipe else _folder_figures(flags, device))
     return 0
+
+
+def _print(figures: Mapping[str, float]) -> None:
+    print("\n".join(f"{name:<56} {value:10.3f}" for name, value in figures.items()))
 
 
 def _model_figures(flags: argparse.Namespace, device: str) -> Mapping[str, float]:

@@ -34,6 +34,7 @@ from webui.workers.local import OFFLINE, PATIENT_THREADS
 if TYPE_CHECKING:
     from webui.training.session import Workspace
 
+SIBLINGS = Path(__file__).parent / "training" / "siblings"
 REQUEST = "request.json"
 """In the run folder: what is trained there, seed included."""
 
@@ -50,16 +51,23 @@ def what_can_be_trained() -> str:
     kinds = "\n".join(f"  {kind:<18} {(type_.__doc__ or '').splitlines()[0]}" for kind, type_ in TRAIN_REQUESTS.items())
     return (
         f'A .toml file with kind = "…", name = "…" and any other values trains one of:\n{kinds}\n'
-        f"Recipes of the embedded model: {', '.join(available_recipes())}"
+        f"Such files that ship, for the embedded model: {', '.join(available_siblings())}\n"
+        f"Recipes of the embedded model itself: {', '.join(available_recipes())}"
     )
 
 
-def is_request(name: str) -> bool:
-    """Whether it is a file with a `kind`; anything else is left to the recipes."""
+def available_siblings() -> Mapping[str, Path]:
+    """The files that ship beside the recipes, by name: what the embedded model's family learns."""
+    return {path.stem: path for path in sorted(SIBLINGS.glob("*.toml"))}
+
+
+def find_request(name: str) -> Path | None:
+    """A file with a `kind`, by path or by the name of one that ships; anything else is left to the recipes."""
+    path = available_siblings().get(name, Path(name))
     try:
-        return "kind" in tomllib.loads(Path(name).read_text("utf-8"))
+        return path if "kind" in tomllib.loads(path.read_text("utf-8")) else None
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def read_request(path: Path) -> tuple[str, dict[str, Any]]:

