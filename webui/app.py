@@ -16,6 +16,7 @@ from webui.contract import Signal
 from webui.datasets import Datasets
 from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import JobState
+from webui.inputs import Inputs
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
@@ -64,6 +65,7 @@ class App:
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.train_folders = train_folders(settings)
         self.datasets = Datasets(self.train_folders)
+        self.inputs = Inputs(settings.data_dir / "inputs")
         self.hub = Hub(self._snapshot)
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
@@ -86,6 +88,7 @@ class App:
             log.warning("job %s was running when Easel ended; it is now %s", record.id, record.state)
         self.trainings.sweep(self._is_over)
         self.datasets.sweep()
+        self.inputs.sweep()
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()

@@ -11,6 +11,8 @@
     ├── CannotSave                 the outputs folder does not take the picture     HTTP 507
     ├── CannotStore                the job database does not take a change          HTTP 507
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
+    ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
+    ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
     └── TrainingError              a training run cannot start or go on
@@ -133,6 +135,26 @@ class CannotSaveDataset(UserError):
             folder=folder,
             reason=reason,
         )
+
+
+class CannotSaveInput(UserError):
+    """The data folder does not take an uploaded picture."""
+
+    status = 507
+
+    def __init__(self, folder: object, error: OSError) -> None:
+        super().__init__(
+            "The picture could not be saved to {folder}: {reason}. Free space or make the folder writable, then try "
+            "again.",
+            folder=str(folder),
+            reason=error.strerror or str(error),
+        )
+
+
+class UnusableInput(UserError):
+    """An uploaded picture cannot be used."""
+
+    status = 422
 
 
 class EngineDied(UserError):

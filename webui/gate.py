@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
-UPLOAD_PATH = "/gradio_api/upload"
+UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs")
 DATASET_BYTES = 4 * 2**30
 DATASET_PATH = re.compile(r"/api/v1/datasets/[^/]+/files")
 """A whole dataset may come as one .zip."""
@@ -306,7 +306,7 @@ def _limit(caller: Caller) -> int:
     path = caller.path.rstrip("/")
     if DATASET_PATH.fullmatch(path) and caller.method == "POST":
         return DATASET_BYTES
-    return UPLOAD_BYTES if path == UPLOAD_PATH else BODY_BYTES
+    return UPLOAD_BYTES if path in UPLOAD_PATHS else BODY_BYTES
 
 
 def _declared_length(caller: Caller) -> int:

@@ -3,45 +3,26 @@
 import io
 import shutil
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.header_only import write_checkpoint
-from tests.scripted_engine import ScriptedEngineFactory
-from webui.api import mount_api
-from webui.app import App, create_app
+from webui.app import App
 from webui.contract import STATE_FOLDER
-from webui.settings import Settings
 
 VALUES = {"name": "mine", "dataset": "cats", "steps": 4, "sample_every": 2}
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    folder = tmp_path_factory.mktemp("trainings")
-    write_checkpoint(folder / "models/checkpoints/one")
-    folders: dict[str, Any] = {f"{name}_dir": folder / name for name in ("data", "models", "outputs")}
-    app = create_app(Settings(**folders), engine_factory=ScriptedEngineFactory())
-    app.start()
-    yield app
-    app.close()
-
-
-@pytest.fixture(scope="module")
-def client(app: App) -> TestClient:
-    fastapi = FastAPI()
-    mount_api(fastapi, app)
-    client = TestClient(fastapi, raise_server_exceptions=False)
+@pytest.fixture(scope="module", autouse=True)
+def _cats(client: TestClient) -> None:
+    """The dataset of all trainings here."""
     client.post("/api/v1/datasets", json={"name": "cats"})
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
     client.post("/api/v1/datasets/cats/files", params={"file": "cat.png"}, content=picture.getvalue())
-    return client
 
 
 def submit(client: TestClient, kind: str = "train-lora", key: str | None = None, **values: Any) -> Any:

@@ -17,26 +17,6 @@ from webui.requests import TextToImage
 from webui.settings import Settings
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("api")
-    write_checkpoint(folder / "models/checkpoints/one", title="One", defaults={"guidance_scale": 3.0})
-    settings = Settings(
-        data_dir=folder / "data", models_dir=folder / "models", outputs_dir=folder / "outputs", open_browser=False
-    )
-    app = create_app(settings, engine_factory=ScriptedEngineFactory())
-    app.start()
-    yield app
-    app.close()
-
-
-@pytest.fixture(scope="module")
-def client(app):
-    fastapi = FastAPI()
-    mount_api(fastapi, app)
-    return TestClient(fastapi, raise_server_exceptions=False)
-
-
 def submit(client, **values):
     answer = client.post("/api/v1/jobs", json={"values": {"num_inference_steps": 4, **values}})
     assert answer.status_code == 201, answer.text

@@ -1,14 +1,13 @@
 """/datasets: pictures and captions to learn from. Datasets by name, pictures by opaque id; a client names no path."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from webui.api.v1.bodies import store_body
 from webui.app import App
 from webui.dataset import Example
 from webui.datasets import Datasets
@@ -71,7 +70,10 @@ def routes(app: App) -> APIRouter:
     ) -> dict[str, Any]:
         """Add one file, the body as it is: a picture, a .txt or .jsonl with captions, or a .zip of them."""
         with datasets.upload(name, file) as path:
-            await _store(request.stream(), path)
+            try:
+                await store_body(request.stream(), path)
+            except OSError as error:
+                raise CannotSaveDataset(str(path.parent.parent.parent), error.strerror or str(error)) from error
             received = await asyncio.to_thread(datasets.receive, name, path)
         return {"added": received.added, "problems": [problem.to_json() for problem in received.problems]}
 
@@ -105,15 +107,6 @@ def _add_picture_routes(router: APIRouter, datasets: Datasets) -> None:
         """Remove the picture, its caption and its control picture."""
         datasets.remove(name, picture_id)
         return {"id": picture_id}
-
-
-async def _store(body: AsyncIterator[bytes], path: Path) -> None:
-    try:
-        with path.open("xb") as file:
-            async for block in body:
-                await asyncio.to_thread(file.write, block)
-    except OSError as error:
-        raise CannotSaveDataset(str(path.parent.parent.parent), error.strerror or str(error)) from error
 
 
 def _summary_json(datasets: Datasets, name: str) -> dict[str, Any]:

@@ -113,18 +113,17 @@ class Artist:
 
 
 class Judge:
-    """A classifier restricted to the candidates."""
+    """A classifier whose outputs stand for `concepts`, in their order."""
 
-    def __init__(self, classifier: Classifier, concepts: Sequence[Concept], asked: Sequence[Concept]) -> None:
+    def __init__(self, classifier: Classifier, concepts: Sequence[Concept]) -> None:
         self._classifier = classifier
-        self._columns = [concepts.index(each) for each in asked]
-        self._asked = list(asked)
+        self._concepts = list(concepts)
 
     @torch.no_grad()
     def ranks(self, pictures: torch.Tensor, concepts: Sequence[Concept]) -> torch.Tensor:
         """(n,) rank of the right concept, 0 is first."""
-        logits = self._classifier(pictures)[:, self._columns]
-        right = logits[torch.arange(len(logits)), [self._asked.index(each) for each in concepts]]
+        logits = self._classifier(pictures)
+        right = logits[torch.arange(len(logits)), [self._concepts.index(each) for each in concepts]]
         better: torch.Tensor = logits > right[:, None]
         return better.sum(1)
 

@@ -126,14 +126,23 @@ def train_words(recipe: Recipe, data: Path, folder: Path, device: str = "cpu") -
     return train_text_encoder(recipe.text_encoder, corpus, data, folder, recipe.seed, device)
 
 
-def train_judge(recipe: Recipe, data: Path, run: Path, device: str = "cpu") -> tuple[Classifier, list[Concept]]:
-    """Train, resume or load the judge of the evaluation, and the concepts that its outputs stand for."""
+def judged_pictures(recipe: Recipe, data: Path) -> list[Emoji]:
+    """What the judge of the evaluation may learn from: other art styles than the denoiser's."""
+    return load_emoji(data, recipe.classifier.styles, recipe.pictures.subgroups, recipe.pictures.size // 2)
+
+
+def train_judge(
+    recipe: Recipe, pictures: Sequence[Emoji], concepts: Sequence[Concept], run: Path, device: str = "cpu"
+) -> Classifier:
+    """Train, resume or load the judge, which says which of `concepts` a picture shows.
+
+    It learns these alone: telling all things apart takes many times as long, and is not asked of it.
+    """
     only_things = Mix(plain=0.5, place=0.35, coloured=0.15, pair=0, several=0, faced=0)
-    pictures = load_emoji(data, recipe.classifier.styles, recipe.pictures.subgroups, recipe.pictures.size // 2)
-    concepts = sorted({each.concept for each in pictures}, key=lambda concept: concept.hexcode)
-    composer = Composer(pictures, only_things, recipe.seed + 1, device)
+    wanted = set(concepts)
+    composer = Composer([each for each in pictures if each.concept in wanted], only_things, recipe.seed + 1, device)
     judge = train_classifier(recipe.classifier, composer, concepts, run / "classifier", recipe.seed + 1, device)
-    return judge.to("cpu"), concepts
+    return judge.to("cpu")
 
 
 def check_output(output: Path, run: Path) -> None:

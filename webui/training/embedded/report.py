@@ -30,9 +30,9 @@ from webui.training.embedded.evaluate import (
     sharpness,
 )
 from webui.training.embedded.first_stage import held_out_pictures, plain_pictures
-from webui.training.embedded.pipeline import train_judge
+from webui.training.embedded.pipeline import judged_pictures, train_judge
 from webui.training.embedded.scenes import Composer
-from webui.training.embedded.words import DEFAULT_STYLE
+from webui.training.embedded.words import DEFAULT_STYLE, Concept
 from webui.training.recipe import Recipe
 
 Figures = dict[str, float]
@@ -55,12 +55,11 @@ def evaluate(
 
     Names of figures begin with what was asked for. The judge is trained first if need be.
     """
-    judge_model, known = train_judge(recipe, data, run, device)
     pictures = load_emoji(data, recipe.pictures.styles, recipe.pictures.subgroups, recipe.pictures.size)
     composer = Composer(pictures, recipe.scenes, recipe.seed)
-    drawn_concepts = [each.concept for each in pictures if each.style == DEFAULT_STYLE and each.concept in set(known)]
-    asked = candidates(drawn_concepts)
-    judge = Judge(judge_model, known, asked)
+    elsewhere = judged_pictures(recipe, data)
+    asked = asked_concepts(pictures, elsewhere)
+    judge = Judge(train_judge(recipe, elsewhere, asked, run, device), asked)
     artist = Artist(models, checkpoint, device)
     figures: Figures = {"held-out reconstruction, PSNR (dB)": first_stage_psnr(artist.folder, pictures)}
     drawn: dict[str, torch.Tensor] = {}
@@ -83,6 +82,12 @@ def evaluate(
     draw_sheet(artist, SHEET).save(output / "sheet.png")
     contact_sheet(torch.cat(list(drawn.values()))).save(output / "all.png")
     return figures
+
+
+def asked_concepts(pictures: Sequence[Emoji], elsewhere: Sequence[Emoji]) -> list[Concept]:
+    """What is asked for, of all that the denoiser has seen and the judge can learn."""
+    judged = {each.concept for each in elsewhere}
+    return candidates([each.concept for each in pictures if each.style == DEFAULT_STYLE and each.concept in judged])
 
 
 def first_stage_psnr(folder: Path, pictures: Sequence[Emoji]) -> float:
