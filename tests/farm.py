@@ -9,6 +9,7 @@ from typing import Any
 
 from webui.contract import STATE_FOLDER
 from webui.events import JobState
+from webui.inputs import Inputs
 from webui.jobs.hub import Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
@@ -29,10 +30,13 @@ class Farm:
         self.folder = folder
         self.workers = workers
         self.store = JobStore(folder / "easel.sqlite3")
+        self.inputs = Inputs(folder / "inputs")
         self.outputs = Outputs(folder / "outputs", folder / "unsaved")
         self.hub = Hub(dict)
         self.trainings = TrainingFolders(folder / "training")
-        self.scheduler = Scheduler(self.store, self.outputs, self.trainings, self.hub, workers, **scheduler_options)
+        self.scheduler = Scheduler(
+            self.store, self.inputs, self.outputs, self.trainings, self.hub, workers, **scheduler_options
+        )
 
     def __enter__(self) -> "Farm":
         self.outputs.sweep(self.store.has_picture_at)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from webui.errors import InvalidRequest, UnknownName, UserError
 from webui.params import parameters
-from webui.registry import SAMPLERS, SCHEDULES, canonical_sampler
+from webui.registry import SAMPLERS, SCHEDULES, canonical_sampler, canonical_schedule, split_sampler_name
 from webui.requests import MAX_SEED, TextToImage, build, resolve, to_values
 
 
@@ -53,6 +53,38 @@ def test_an_old_joined_sampler_name_is_split(sampler, schedule):
     assert canonical_sampler(f"{sampler} {schedule}") == (sampler, schedule)
     request = build("txt2img", {"sampler": f"{sampler} {schedule}"})
     assert (request.sampler, request.schedule) == (sampler, schedule)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("k_euler_ancestral", ("Euler a", None)),
+        ("euler a", ("Euler a", None)),
+        ("plms", ("PLMS", None)),
+        ("k_dpmpp_2m_ka", ("DPM++ 2M", "Karras")),
+        ("k_dpmpp_2m_sde_exp", ("DPM++ 2M SDE", "Exponential")),
+        ("dpm++ 3m sde karras", ("DPM++ 3M SDE", "Karras")),
+        ("DPM++ 2M SDE Heun Karras", ("DPM++ 2M SDE Heun", "Karras")),
+        ("LMS Karras", ("LMS", "Karras")),
+        ("Euler Karras Karras", ("Euler Karras Karras", None)),
+        ("Karras", ("Karras", None)),
+    ],
+)
+def test_a_samplers_old_and_short_names_are_known(name, expected):
+    assert canonical_sampler(name) == expected
+    assert split_sampler_name(name) == (expected if expected[1] else None)
+
+
+@pytest.mark.parametrize("name", ["sgm_uniform", "SGMUniform", "SGM Uniform"])
+def test_a_schedules_key_and_label_are_the_same(name):
+    assert build("txt2img", {"schedule": name}).schedule == "SGM Uniform"
+    assert canonical_schedule("align_your_steps") == "Align Your Steps"
+    assert canonical_schedule("Gone") == "Gone"
+
+
+def test_an_old_name_of_a_sampler_leaves_the_schedule_that_was_asked_for():
+    request = build("txt2img", {"sampler": "k_dpmpp_2m", "schedule": "Simple"})
+    assert (request.sampler, request.schedule) == ("DPM++ 2M", "Simple")
 
 
 def test_a_whole_float_counts_as_an_integer_because_browsers_send_those():

@@ -70,6 +70,7 @@ class App:
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
             self.store,
+            self.inputs,
             self.outputs,
             self.trainings,
             self.hub,
@@ -134,7 +135,10 @@ class App:
         if not isinstance(name, str):
             raise InvalidRequest("The checkpoint must be a name.")
         passport = self.library.find(name, self.options.current.default_checkpoint)
-        return resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
+        request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
+        for input_id in request.inputs:
+            self.inputs.read(input_id)
+        return request
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint

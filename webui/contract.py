@@ -3,8 +3,8 @@
 Plain Python that both sides import; the engine itself (torch) implements `Engine`.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -41,6 +41,8 @@ class Job:
     id: str
     request: Request
     state: bytes | None = None
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    """The uploaded pictures that the request names, PNG by id: an engine may be on another machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@
     ├── CannotSave                 the outputs folder does not take the picture     HTTP 507
     ├── CannotStore                the job database does not take a change          HTTP 507
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
+    ├── CannotSaveStyles           the styles file does not take a change           HTTP 507
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
@@ -155,6 +156,20 @@ class UnusableInput(UserError):
     """An uploaded picture cannot be used."""
 
     status = 422
+
+
+class CannotSaveStyles(UserError):
+    """The styles file does not take a change."""
+
+    status = 507
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            "The styles could not be saved to {path}: {reason}. Free space or make the folder writable, then try "
+            "again.",
+            path=path,
+            reason=reason,
+        )
 
 
 class EngineDied(UserError):

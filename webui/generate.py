@@ -22,7 +22,12 @@ from webui.settings import Settings
 if TYPE_CHECKING:
     from webui.app import App
 
-KIND = "txt2img"
+EVERYTHING = "inpaint"
+"""The kind of job that has every field of the others."""
+PICTURES = {"mask": "inpaint", "image": "img2img"}
+"""Field that takes a picture's file -> the kind of job that is meant when it is named."""
+NOT_YET = "0" * 32
+"""Stands for a picture that is not uploaded yet."""
 
 SHORT_FLAGS = {
     "negative_prompt": "--negative",
@@ -35,9 +40,17 @@ SHORT_FLAGS = {
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
     """One flag per field of the request; limits and words come from the field."""
-    for name, parameter in parameters(REQUESTS[KIND]).items():
+    for name, parameter in parameters(REQUESTS[EVERYTHING]).items():
         if name == "prompt":
             parser.add_argument("prompt", help=parameter.param.help)
+        elif name in PICTURES:
+            parser.add_argument(
+                f"--{name}", type=Path, default=argparse.SUPPRESS, help=_help(parameter), metavar="FILE"
+            )
+        elif parameter.type is bool:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}", action="store_true", default=argparse.SUPPRESS, help=_help(parameter)
+            )
         elif name != "preview":  # nobody watches
             spellings = [f"--{name.replace('_', '-')}", *([SHORT_FLAGS[name]] if name in SHORT_FLAGS else [])]
             parser.add_argument(
@@ -54,8 +67,13 @@ def _help(parameter: Parameter) -> str:
 
 def values_of(flags: argparse.Namespace) -> dict[str, Any]:
     """The values that were named on the command line; the others are left to the checkpoint."""
-    names = parameters(REQUESTS[KIND])
+    names = parameters(REQUESTS[EVERYTHING])
     return {name: value for name, value in vars(flags).items() if name in names} | {"preview": "Off"}
+
+
+def kind_of(values: Mapping[str, Any]) -> str:
+    """What is asked for: with a mask inpainting, with a picture img2img, else txt2img."""
+    return next((kind for name, kind in PICTURES.items() if name in values), "txt2img")
 
 
 def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, overwrite: bool) -> list[Path]:
@@ -64,7 +82,9 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
 
     # What the command line leaves out is 1 and not what a checkpoint recommends: the files are named beforehand.
     values = {"batch_count": 1, "batch_size": 1, **values}
-    paths = targets(output, build(KIND, values).pictures)
+    kind = kind_of(values)
+    files = {name: values[name] for name in PICTURES if name in values}
+    paths = targets(output, build(kind, {**values, **dict.fromkeys(files, NOT_YET)}).pictures)
     if not overwrite and (there := [path for path in paths if path.exists()]):
         raise Conflict(
             "{path} is already there. Choose another --output, or overwrite it with --force.", path=str(there[0])
@@ -74,8 +94,9 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
         app = create_app(own)
         try:
             app.library.find(values.get("checkpoint", ""))  # a wrong name is told before the engine starts
+            uploaded = {name: app.inputs.receive(path).id for name, path in files.items()}
             app.start()
-            _run(app, values)
+            _run(app, kind, {**values, **uploaded})
         finally:
             app.close()
             # Also after Ctrl+C or a failure: what is finished is never thrown away.
@@ -109,10 +130,10 @@ def write(content: bytes, target: Path, *, overwrite: bool) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _run(app: "App", values: Mapping[str, Any]) -> None:
+def _run(app: "App", kind: str, values: Mapping[str, Any]) -> None:
     """Submit the job and show its steps until it ends."""
     watch = app.hub.subscribe()
-    job = app.submit(KIND, values)
+    job = app.submit(kind, values)
     try:
         with tqdm(desc="starting the engine", unit="step", dynamic_ncols=True) as bar:
             while True:

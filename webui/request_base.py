@@ -48,6 +48,11 @@ class Request:
         return 0
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Ids of the uploaded pictures that it needs (`inputs.py`)."""
+        return ()
+
+    @property
     def summary(self) -> str:
         """One line by which a person recognises it in the queue."""
         return self.kind

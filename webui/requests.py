@@ -8,12 +8,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
-from webui.registry import canonical_sampler
+from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, Request, of_kinds
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
@@ -67,6 +67,63 @@ class TextToImage(Request):
         Param(label="Live preview", help="How each step is shown. It never changes the picture.", choices="preview"),
     ] = "Linear"
 
+    clip_skip: Annotated[
+        int,
+        Param(1, 12, step=1, label="Clip skip",
+              help="Which layer of the text encoder is used, counted from the last. Some models were trained with 2."),
+    ] = 1  # fmt: skip
+    emphasis: Annotated[
+        str, Param(label="Emphasis", choices="emphasis", help="What weights such as (word:1.2) do to the prompt.")
+    ] = "Original"
+
+    eta: Annotated[
+        float,
+        Param(0.0, 1.0, step=0.01, label="Eta",
+              help="Fresh noise in ancestral and SDE samplers (those with a or SDE in their names); 0 adds none."),
+    ] = 1.0  # fmt: skip
+    ddim_eta: Annotated[
+        float, Param(0.0, 1.0, step=0.01, label="Eta for DDIM", help="Fresh noise in DDIM; 0 adds none.")
+    ] = 0.0
+    s_noise: Annotated[
+        float, Param(0.0, 1.1, step=0.001, label="Sigma noise", help="Scale of all noise that a sampler adds.")
+    ] = 1.0
+    s_churn: Annotated[
+        float,
+        Param(0.0, 100.0, step=0.01, label="Sigma churn",
+              help="Noise that Euler, Heun and DPM2 add before each step, over all steps together."),
+    ] = 0.0  # fmt: skip
+    s_tmin: Annotated[
+        float, Param(0.0, 10.0, step=0.01, label="Sigma tmin", help="Churn only from this noise level on.")
+    ] = 0.0
+    s_tmax: Annotated[
+        float, Param(0.0, 999.0, step=0.01, label="Sigma tmax", help="Churn only up to this noise level; 0: no limit.")
+    ] = 0.0
+    eta_noise_seed_delta: Annotated[
+        int,
+        Param(0, MAX_SEED, step=1, label="Eta noise seed delta (ENSD)",
+              help="Added to the seed for all noise after the first; 0: the same generator goes on."),
+    ] = 0  # fmt: skip
+    sigma_min: Annotated[
+        float,
+        Param(0.0, 100.0, step=0.001, label="Lowest noise level",
+              help="Where the schedule ends before zero; 0: as the checkpoint was trained."),
+    ] = 0.0  # fmt: skip
+    sigma_max: Annotated[
+        float,
+        Param(0.0, 5000.0, step=0.01, label="Highest noise level",
+              help="Where the schedule begins; 0: as the checkpoint was trained."),
+    ] = 0.0  # fmt: skip
+    rho: Annotated[
+        float,
+        Param(0.0, 20.0, step=0.1, label="Rho",
+              help="Bend of the Karras and Polyexponential schedules; 0: their own, 7 and 1."),
+    ] = 0.0  # fmt: skip
+    discard_next_to_last_sigma: Annotated[
+        bool,
+        Param(label="Always discard next-to-last sigma",
+              help="Leaves out the lowest noise level before zero, as DPM2 and DPM++ 3M SDE always do."),
+    ] = False  # fmt: skip
+
     @model_validator(mode="after")
     def _is_possible(self) -> "TextToImage":
         for name in ("width", "height"):
@@ -78,6 +135,12 @@ class TextToImage(Request):
                 "{width}×{height} times batch size {batch_size} is more than {most} pixels at once. "
                 "Use a smaller size or batch size, and a higher batch count.",
                 width=self.width, height=self.height, batch_size=self.batch_size, most=f"{MAX_PIXELS:,}",
+            )  # fmt: skip
+        if 0 < self.sigma_max <= self.sigma_min:
+            raise InvalidRequest(
+                "The highest noise level ({highest}) must be above the lowest ({lowest}). "
+                "Set both to 0 for the checkpoint's own.",
+                highest=f"{self.sigma_max:g}", lowest=f"{self.sigma_min:g}",
             )  # fmt: skip
         return self
 
@@ -94,7 +157,85 @@ class TextToImage(Request):
         return (self.seed + picture) % (MAX_SEED + 1)
 
 
-REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage,)), **TRAIN_REQUESTS}
+PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""Of an uploaded picture: see `inputs.py`."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ImageToImage(TextToImage):
+    """A picture made from another one: noise is laid over it, as much as `strength` says, and taken away again.
+
+    Meng et al. 2022 (SDEdit, arXiv:2108.01073). `width` and `height` are those of the result.
+    """
+
+    kind: ClassVar[str] = "img2img"
+
+    image: Annotated[PictureId, Param(label="Picture", help="The picture to begin with, uploaded before.")]
+    strength: Annotated[
+        float,
+        Param(0.0, 1.0, step=0.01, label="Denoising strength",
+              help="How much of the picture may change: 0 next to nothing, 1 everything."),
+    ] = 0.75  # fmt: skip
+    resize_mode: Annotated[
+        str,
+        Param(label="Resize mode", choices="resize_mode",
+              help="What happens when the picture has another shape than the result."),
+    ] = "Just resize"  # fmt: skip
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.image,)
+
+    @property
+    def steps(self) -> int:
+        """Steps that are really made: those from the noise level of `strength` on."""
+        return int(min(self.strength, 0.999) * self.num_inference_steps) + 1
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Inpaint(ImageToImage):
+    """A picture of which only the masked part is painted anew."""
+
+    kind: ClassVar[str] = "inpaint"
+
+    mask: Annotated[
+        PictureId, Param(label="Mask", help="A picture of the same size, uploaded before: white is painted anew.")
+    ]
+    mask_mode: Annotated[
+        str, Param(label="Mask mode", choices="mask_mode", help="Whether the masked part or all the rest is painted.")
+    ] = "Inpaint masked"
+    mask_blur: Annotated[
+        int, Param(0, 64, step=1, label="Mask blur", help="How softly the new part blends into the old, in pixels.")
+    ] = 4
+    masked_content: Annotated[
+        str,
+        Param(label="Masked content", choices="masked_content",
+              help="What the masked part is before it is painted: the colours around it, the picture as it is, "
+              "noise, or nothing."),
+    ] = "original"  # fmt: skip
+    inpaint_area: Annotated[
+        str,
+        Param(label="Inpaint area", choices="inpaint_area",
+              help="Whole picture paints at the result's size; Only masked paints the masked part alone, enlarged to "
+              "that size, and puts it back."),
+    ] = "Whole picture"  # fmt: skip
+    padding: Annotated[
+        int,
+        Param(0, 256, step=4, label="Only masked padding",
+              help="How many pixels around the masked part are looked at when only that is painted."),
+    ] = 32  # fmt: skip
+    keep_untouched: Annotated[
+        bool,
+        Param(label="Keep the rest untouched",
+              help="Every pixel that is not masked stays exactly as it is; a soft edge then lies inside the mask."),
+    ] = False  # fmt: skip
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.image, self.mask
+
+
+REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint)), **TRAIN_REQUESTS}
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
@@ -128,6 +269,8 @@ def _with_canonical_names(request_type: type[Request], values: Mapping[str, Any]
         result["sampler"] = sampler
         if schedule:
             result["schedule"] = schedule
+    if isinstance(result.get("schedule"), str):
+        result["schedule"] = canonical_schedule(result["schedule"])
     return result
 
 

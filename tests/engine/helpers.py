@@ -8,9 +8,10 @@ import torch
 
 from webui.contract import Engine, Job, Signal
 from webui.events import Event, Image, Progress
+from webui.registry import SAMPLERS
 from webui.requests import TextToImage
 
-ALL_SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ 2M SDE", "DDIM", "UniPC")
+ALL_SAMPLERS = SAMPLERS
 
 
 def new_engine(models_dir: Path) -> Any:

@@ -3,13 +3,14 @@
 import io
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image as Picture
 
 from tests.engine.helpers import ALL_SAMPLERS, Signals, kinds, new_engine, pictures, request, run
 from webui.contract import Engine, Job, Signal
-from webui.events import FINAL, Checkpoint, Done, Failed, Image, Progress, Started, Warning
+from webui.events import FINAL, Checkpoint, Done, Event, Failed, Image, Progress, Started, Warning
 from webui.metadata import read
 
 pytestmark = pytest.mark.torch
@@ -90,7 +91,7 @@ def test_batch_count_and_batch_size_make_the_same_pictures(engine: Engine) -> No
     assert len(by_count) == 3
 
 
-@pytest.mark.parametrize("preview", ["Linear", "Full"])
+@pytest.mark.parametrize("preview", ["Linear", "Small", "Full"])
 @pytest.mark.parametrize("sampler", ["Euler a", "UniPC"])
 def test_a_preview_never_changes_the_picture(engine: Engine, preview: str, sampler: str) -> None:
     shown = run(engine, request(preview=preview, sampler=sampler))
@@ -138,12 +139,37 @@ def test_pausing_saves_the_state_right_before_it_ends(engine: Engine) -> None:
     assert kinds(events)[-2:] == ["checkpoint", "paused"]
 
 
-def test_a_long_prompt_is_cut_with_a_warning_that_quotes_the_rest(engine: Engine) -> None:
+def test_a_long_prompt_is_read_to_its_end(engine: Engine) -> None:
     long = "cat " * 75 + "zebra, please"
-    warnings = [str(event.text) for event in run(engine, request(prompt=long)) if isinstance(event, Warning)]
-    assert warnings == ["The prompt is longer than 75 tokens. This part was left out: “zebra, please”."]
-    unused = request(prompt="cat", negative_prompt=long, guidance_scale=1.0)
-    assert not [event for event in run(engine, unused) if isinstance(event, Warning)]
+    events = run(engine, request(prompt=long))
+    assert not [event for event in events if isinstance(event, Warning)]
+    assert pictures(events) != pictures(run(engine, request(prompt="cat " * 75)))
+
+
+def test_the_prompt_language_reaches_the_picture(engine: Engine) -> None:
+    def drawn(prompt: str, **values: Any) -> bytes:
+        return pixels(run(engine, request(prompt=prompt, **values)))
+
+    said = [
+        "the cat", "the (cat:1.5)", "the [cat:red:0.5]", "the cat BREAK red", "the cat AND red", "the [cat|red]",
+    ]  # fmt: skip
+    assert len({drawn(prompt) for prompt in said}) == len(said)
+    assert drawn("the [cat:red:1.0]") == drawn("the cat") == drawn("the cat # or red")
+    assert drawn("the cat AND the cat :0") != drawn("the cat", guidance_scale=1.0)
+    assert drawn("the (cat:1.5)", emphasis="Ignore") == drawn("the cat")
+    assert drawn("the cat", clip_skip=2) != drawn("the cat")
+    assert drawn("the cat AND red", guidance_scale=1.0) != drawn("the cat", guidance_scale=1.0)
+
+
+def test_a_tag_that_nothing_knows_is_told(engine: Engine) -> None:
+    events = run(engine, request(prompt="the cat<lora:style:0.5>"))
+    assert ["<lora:style>" in str(event.text) for event in events if isinstance(event, Warning)] == [True]
+    assert pixels(events) == pixels(run(engine, request(prompt="the cat")))
+
+
+def pixels(events: list[Event]) -> bytes:
+    """Of the first picture, without what its file says."""
+    return Picture.open(io.BytesIO(pictures(events)[0])).tobytes()
 
 
 def test_an_unknown_checkpoint_fails_and_lists_the_known(engine: Engine) -> None:

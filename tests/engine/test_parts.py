@@ -16,7 +16,6 @@ from webui.engine.attention import fastest_attention, xformers_works
 from webui.engine.device import physical_cores, pick_device
 from webui.engine.previews import fit_latent_rgb, previewer, read_latent_rgb
 from webui.engine.seeds import PictureNoise
-from webui.engine.text import EncodedPrompt, left_out_warning
 from webui.errors import CannotStart, UnknownName
 from webui.registry import PREVIEWS
 
@@ -98,6 +97,28 @@ def test_every_preview_people_can_choose_is_implemented(vae: Any, kind: str) -> 
         assert Picture.open(io.BytesIO(jpeg)).size == (64, 64)
 
 
+def test_the_small_decoder_of_a_checkpoint_is_used_and_a_broken_one_is_not(vae: Any, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from webui.engine.preview_decoder import FILE, PreviewDecoder, read_preview_decoder
+
+    device = torch.device("cpu")
+    assert read_preview_decoder(tmp_path, 4, device) is None
+    taught = PreviewDecoder(4, (8, 8))
+    save_file(taught.state_dict(), tmp_path / FILE)
+    found = read_preview_decoder(tmp_path, 4, device)
+    assert found is not None
+    latents = torch.randn(4, 8, 8)
+    assert torch.equal(found(latents[None]), taught(latents[None]))
+    linear = fit_latent_rgb(vae, 4)
+    shown = [previewer(kind, vae, linear, found)(latents) for kind in ("Small", "Linear")]
+    assert shown[0] != shown[1]
+    assert previewer("Small", vae, linear, None)(latents) == shown[1]
+    assert read_preview_decoder(tmp_path, 16, device) is None, "made for other latents"
+    (tmp_path / FILE).write_bytes(b"no weights")
+    assert read_preview_decoder(tmp_path, 4, device) is None
+
+
 def test_an_unknown_preview_is_refused(vae: Any) -> None:
     with pytest.raises(UnknownName, match="Linear"):
         previewer("Sharp", vae, fit_latent_rgb(vae, 4))
@@ -150,18 +171,3 @@ def test_the_measured_colours_follow_the_decoder(tmp_path: Path) -> None:
     fit = fit_latent_rgb(LinearAutoencoder(), 4)
     torch.testing.assert_close(fit.weight[:3], torch.eye(3) * 4, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(fit.bias, torch.full((3,), 0.25), atol=1e-4, rtol=1e-4)
-
-
-def test_a_prompt_is_encoded_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(engine, request())
-    components = engine._models.loaded  # type: ignore[attr-defined]
-    first = components.prompts.encode("the red cat")
-    assert components.prompts.encode("the red cat") is first
-
-
-def test_a_very_long_rest_is_quoted_in_part() -> None:
-    text = left_out_warning("prompt", EncodedPrompt(torch.zeros(1), "word " * 500), 75)
-    assert text is not None
-    assert len(str(text)) < 300
-    assert str(text).endswith("…”.")
-    assert left_out_warning("prompt", EncodedPrompt(torch.zeros(1), ""), 75) is None

@@ -35,12 +35,13 @@ def test_going_on_from_every_step_gives_the_same_bytes(
     wanted = request(sampler=sampler, num_inference_steps=STEPS)
     whole = run(engine, wanted)
     states = [event.state for event in whole if isinstance(event, Checkpoint)]
-    assert len(states) == STEPS + 1
+    steps = 20 if sampler == "DPM adaptive" else STEPS
+    assert len(states) == steps + 1
     for step, state in enumerate(states):
         resumed = run(engine, wanted, state=state)
         assert pictures(resumed) == pictures(whole)
         done = [event.step for event in resumed if isinstance(event, Progress) and event.phase == "sampling"]
-        assert done == list(range(step + 1, STEPS + 1))
+        assert done == list(range(step + 1, steps + 1))
 
 
 @pytest.mark.parametrize("sampler", ALL_SAMPLERS)

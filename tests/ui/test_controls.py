@@ -34,7 +34,7 @@ def test_a_control_has_the_range_step_and_default_of_its_field(name: str) -> Non
     made, param = make(name), FIELDS[name].param
     assert made.value == FIELDS[name].default
     assert (made.label.key, made.info.key) == (f"param.{name}.label", f"param.{name}.help")
-    if hasattr(made, "minimum") and name != "seed":
+    if type(made).__name__ == "Slider":  # a box leaves its limits to the request
         assert (made.minimum, made.maximum, made.step) == (param.minimum, param.maximum, param.step)
 
 

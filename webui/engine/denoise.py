@@ -3,13 +3,13 @@
 Knows samplers only by their contract and the model only as `denoise(x, sigma)`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
-from webui.engine.samplers import History, Sampler, Step, Stepped
+from webui.engine.samplers import History, Sampler, SamplerOptions, Step, Stepped
 from webui.engine.seeds import PictureNoise
 from webui.engine.sigmas import Sigmas
 from webui.errors import CheckpointError
@@ -49,15 +49,28 @@ class Plan:
     sigmas: Sigmas
     denoise: Denoiser
     noise: PictureNoise
+    begin: Callable[[torch.Tensor, float], torch.Tensor] | None = None
+    """From standard normal noise and the highest level to the first x; None: nothing but noise."""
+    options: SamplerOptions = field(default_factory=SamplerOptions)
+    eta_noise_seed_delta: int = 0
+    """Not 0: all noise after the first comes from generators of the pictures' seeds + this (AUTOMATIC1111's ENSD)."""
 
     @property
     def total(self) -> int:
         return len(self.sigmas) - 1
 
     def first_state(self) -> SamplerState:
-        """Pure noise at the highest level."""
-        x = self.noise.draw() * self.sampler.initial_scale(self.sigmas[0])
+        """Noise at the highest level."""
+        noise, highest = self.noise.draw(), self.sigmas[0]
+        x = self.begin(noise, highest) if self.begin else noise * self.sampler.initial_scale(highest)
+        if self.eta_noise_seed_delta:
+            self.noise.begin_again(self.eta_noise_seed_delta)
         return SamplerState(x, 0, self.noise.save(), is_full_precision=False)
+
+    def step(self, state: SamplerState) -> Step:
+        """What the sampler is given to go on from `state`."""
+        between = self.noise.between if self.sampler.is_brownian else None
+        return Step(state.x, self.sigmas, state.index, self.noise.draw, state.history, self.options, between)
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ def denoise(plan: Plan, state: SamplerState) -> Iterator[DenoiseStep]:
 
 def _advance(plan: Plan, state: SamplerState) -> tuple[Stepped, bool]:
     """One step, and whether it had to be repeated in fp32."""
-    step = Step(state.x, plan.sigmas, state.index, plan.noise.draw, state.history)
+    step = plan.step(state)
     stepped = plan.sampler.step(plan.denoise, step)
     if _is_number(stepped):
         return stepped, False

@@ -11,28 +11,51 @@ from contextlib import closing
 from webui import __version__
 from webui.contract import Job, Signal, SignalSource
 from webui.engine import state as states
+from webui.engine.beginning import Beginning, beginning_of
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
 from webui.engine.guidance import needs_uncond
 from webui.engine.latents import finished_latents, latent_shape
 from webui.engine.models import Components
 from webui.engine.prediction import GuidedDenoiser
 from webui.engine.previews import Previewer, previewer
-from webui.engine.samplers import find_sampler
+from webui.engine.samplers import SamplerOptions, find_sampler
 from webui.engine.seeds import PictureNoise
-from webui.engine.sigmas import schedule
+from webui.engine.sigmas import ScheduleOptions
 from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
-from webui.engine.text import EncodedPrompt, conditioning, left_out_warning
+from webui.engine.text import PlannedPrompts
 from webui.engine.vae import decode
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
 from webui.metadata import encode_png, infotext
-from webui.requests import TextToImage
+from webui.prompt.plan import finish, plan
+from webui.prompt.schedule import clock
+from webui.requests import ImageToImage, TextToImage
 from webui.sentences import Sentence
 
 SECONDS_BETWEEN_CHECKPOINTS = 1.0
 
 Outcome = Generator[Event, None, Signal | None]
 """Events of a part of the job; it returns the signal that ended it early, or None."""
+
+
+def schedule_options(request: TextToImage) -> ScheduleOptions:
+    return ScheduleOptions(
+        sigma_min=request.sigma_min,
+        sigma_max=request.sigma_max,
+        rho=request.rho,
+        discard_next_to_last=request.discard_next_to_last_sigma,
+    )
+
+
+def sampler_options(request: TextToImage) -> SamplerOptions:
+    return SamplerOptions(
+        eta=request.eta,
+        ddim_eta=request.ddim_eta,
+        s_churn=request.s_churn,
+        s_tmin=request.s_tmin,
+        s_tmax=request.s_tmax,
+        s_noise=request.s_noise,
+    )
 
 
 class Generation:
@@ -56,9 +79,13 @@ class Generation:
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         self._warned: set[Sentence] = set()
         self._sampler = find_sampler(self._request.sampler)
-        self._sigmas = schedule(
-            self._request.schedule, components.table, self._request.num_inference_steps, self._sampler.own_schedule
+        levels = self._sampler.levels(
+            request.schedule, components.table, request.num_inference_steps, schedule_options(request)
         )
+        if isinstance(request, ImageToImage):
+            levels = levels[-request.steps - 1 :]
+        self._sigmas = self._sampler.arrange(levels)
+        self._beginning = Beginning()
         self._shape = latent_shape(self._size, components.latent_channels, components.factor)
 
     @property
@@ -69,14 +96,20 @@ class Generation:
         """Everything from encoding to the final event."""
         yield self._progress("encoding", 0, 0)
         with self._stopwatch.phase("encoding"):
-            cond, uncond = self._encode()
-        yield from self._left_out(cond, uncond)
+            prompts = self._encode()
+            self._beginning = beginning_of(self._request, self._job.inputs, self._components)
+        yield from self._unknown_tags(prompts)
         saved, warning = self._saved()
         if warning:
             yield from self._warn(warning)
-        preview = previewer(self._request.preview, self._components.vae, self._components.latent_rgb)
+        parts = self._components
+        if self._request.preview == "Small" and parts.preview_decoder is None:
+            yield from self._warn(Sentence("This checkpoint brings no small decoder, so its previews are linear."))
+        preview = previewer(self._request.preview, parts.vae, parts.latent_rgb, parts.preview_decoder)
         while saved.pictures:
-            with closing(self._denoiser(saved, cond, uncond)) as denoiser:
+            pictures = len(saved.pictures)
+            guidance_scale = self._request.guidance_scale
+            with closing(GuidedDenoiser(self._components, prompts, pictures, guidance_scale)) as denoiser:
                 taken = yield from self._batch(saved, denoiser, preview)
             if taken is Signal.CANCEL:
                 yield Cancelled()
@@ -89,16 +122,22 @@ class Generation:
                 yield self._checkpoint(saved)
         yield Done(timings=self._stopwatch.timings())
 
-    def _encode(self) -> tuple[EncodedPrompt, EncodedPrompt | None]:
-        prompts = self._components.prompts
-        cond = prompts.encode(self._request.prompt)
-        uncond = needs_uncond(self._request.guidance_scale)
-        return cond, prompts.encode(self._request.negative_prompt) if uncond else None
+    def _encode(self) -> PlannedPrompts:
+        request, timing = self._request, clock(self._request.num_inference_steps)
+        positive = plan(finish(request.prompt), timing, emphasis=request.emphasis)
+        negative = None
+        if needs_uncond(request.guidance_scale) or positive.is_combined:
+            opposite = finish(request.negative_prompt, is_negative=True)
+            negative = plan(opposite, timing, is_negative=True, emphasis=request.emphasis)
+        encoder = self._components.prompts
+        return PlannedPrompts(encoder, positive, negative, emphasis=request.emphasis, clip_skip=request.clip_skip)
 
-    def _left_out(self, cond: EncodedPrompt, uncond: EncodedPrompt | None) -> Iterator[Event]:
-        for what, encoded in (("prompt", cond), ("negative prompt", uncond)):
-            if encoded and (told := left_out_warning(what, encoded, self._components.prompts.room)):
-                yield from self._warn(told)
+    def _unknown_tags(self, prompts: PlannedPrompts) -> Iterator[Event]:
+        for tag in prompts.tags:
+            written = f"<{tag.kind}:{tag.name}>"
+            yield from self._warn(
+                Sentence("“{tag}” in the prompt has no effect: nothing here knows such tags.", tag=written)
+            )
 
     def _saved(self) -> tuple[SavedJob, Sentence | None]:
         """Where to begin, and a warning when the job's state is of no use."""
@@ -131,7 +170,7 @@ class Generation:
         """
         if picture >= self._request.pictures:
             return ()
-        if self._components.device.type == "cpu":
+        if self._components.device.type == "cpu" or self._sampler.is_adaptive:
             return (picture,)
         return tuple(range(picture, self._batch_end(picture)))
 
@@ -142,16 +181,15 @@ class Generation:
         last = saved.pictures[-1]
         return self._together(self._batch_end(last) if is_skipped else last + 1)
 
-    def _denoiser(self, saved: SavedJob, cond: EncodedPrompt, uncond: EncodedPrompt | None) -> GuidedDenoiser:
-        texts = conditioning(cond, uncond, len(saved.pictures))
-        return GuidedDenoiser(self._components, texts, self._request.guidance_scale)
-
     def _batch(self, saved: SavedJob, denoiser: GuidedDenoiser, preview: Previewer) -> Outcome:
         """Sample and decode the pictures that are made together."""
         pictures = saved.pictures
         seeds = [self._request.seed_of(picture) for picture in pictures]
         noise = PictureNoise(seeds, self._shape, self._components.device)
-        plan = Plan(self._sampler, self._sigmas, denoiser, noise)
+        beginning = self._beginning
+        begin = None if beginning.latents is None else beginning.first
+        options, delta = sampler_options(self._request), self._request.eta_noise_seed_delta
+        plan = Plan(self._sampler, self._sigmas, beginning.guard(denoiser), noise, begin, options, delta)
         # Cancelling is looked at between steps only: a model call cannot be interrupted half-way.
         taken = yield from self._heed(saved)
         if taken is not None:
@@ -159,6 +197,7 @@ class Generation:
         sampler = saved.sampler or plan.first_state()
         steps = denoise(plan, sampler)
         while True:
+            denoiser.begin_step(sampler.index + 1)
             with self._stopwatch.phase("sampling"):
                 step = next(steps, None)
             if step is None:
@@ -195,11 +234,12 @@ class Generation:
             yield self._progress("decoding", picture, len(self._sigmas) - 1)
             with self._stopwatch.phase("decoding"):
                 decoded = decode(self._components.vae, latents[number])
+                image = self._beginning.finish(decoded.image)
                 text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__)
-                png = encode_png(decoded.image, self._request, picture, text)
+                png = encode_png(image, self._request, picture, text)
             if decoded.warning:
                 yield from self._warn(decoded.warning)
-            width, height = self._size
+            width, height = image.size
             seed = self._request.seed_of(picture)
             yield Image(picture=picture, seed=seed, width=width, height=height, png=png, parameters=text)
 

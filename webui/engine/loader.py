@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from webui.engine.attention import use_attention
 from webui.engine.device import Device
 from webui.engine.models import Components
+from webui.engine.preview_decoder import read_preview_decoder
 from webui.engine.previews import fit_latent_rgb, read_latent_rgb
 from webui.engine.sigmas import NoiseTable, noise_table
 from webui.engine.text import PromptEncoder
@@ -65,6 +66,7 @@ def _load(passport: Passport, device: Device, attention: str) -> Components:
         prediction_type=prediction_type,
         table=table,
         latent_rgb=latent_rgb,
+        preview_decoder=read_preview_decoder(path, channels, device.torch_device),
         native_size=passport.native_size,
         factor=factor,
         dtype=device.dtype,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from webui.engine import memory
+from webui.engine.preview_decoder import PreviewDecoder
 from webui.engine.previews import LatentRgb
 from webui.engine.sigmas import NoiseTable
 from webui.engine.text import PromptEncoder
@@ -37,6 +38,7 @@ class Components:
     """"epsilon", "v_prediction" or "sample"."""
     table: NoiseTable
     latent_rgb: LatentRgb
+    preview_decoder: PreviewDecoder | None
     native_size: int
     """Side in pixels of the pictures it was trained on."""
     factor: int

@@ -10,7 +10,7 @@ import torch
 
 from webui.engine.guidance import classifier_free_guidance
 from webui.engine.models import Components
-from webui.engine.text import Conditioning
+from webui.engine.text import PlannedPrompts
 
 
 def to_pred_original(prediction_type: str, prediction: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -27,28 +27,61 @@ def to_pred_original(prediction_type: str, prediction: torch.Tensor, x: torch.Te
 
 
 class GuidedDenoiser:
-    """The UNet under one conditioning. `close` undoes what `to_full_precision` did to the shared weights."""
+    """The UNet under a prompt. `close` undoes what `to_full_precision` did to the shared weights."""
 
-    def __init__(self, components: Components, conditioning: Conditioning, guidance_scale: float) -> None:
+    def __init__(self, components: Components, prompts: PlannedPrompts, pictures: int, guidance_scale: float) -> None:
         self._components = components
-        self._conditioning = conditioning.to(components.dtype)
+        self._prompts, self._pictures = prompts, pictures
         self._guidance_scale = guidance_scale
         self._dtype = components.dtype
+        self.begin_step(1)
+
+    def begin_step(self, step: int) -> None:
+        """All calls until the next one are of `step`, counted from 1: prompts may change from step to step."""
+        self._conditioning = self._prompts.at(step, self._pictures).to(self._dtype)
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """(pictures, channels, height, width) fp32 in and out; `sigma` > 0."""
-        table = self._components.table
-        timestep = torch.tensor(table.timestep(sigma), dtype=torch.float32, device=x.device)
-        prediction = self._predict((x / math.sqrt(1 + sigma**2)).to(self._dtype), timestep)
+        noise_uncond, noise_cond = self._predictions(x, sigma)
+        return self._picture(noise_uncond, noise_cond, self._guidance_scale, x, sigma)
+
+    def apart(self, x: torch.Tensor, sigma: float, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The estimate under `share` times the guidance scale and the unconditional one; without guidance the same."""
+        noise_uncond, noise_cond = self._predictions(x, sigma)
+        guided = self._picture(noise_uncond, noise_cond, share * self._guidance_scale, x, sigma)
+        return guided, guided if noise_uncond is None else self._picture(None, noise_uncond, 1.0, x, sigma)
+
+    def _picture(
+        self,
+        noise_uncond: torch.Tensor | None,
+        noise_cond: torch.Tensor,
+        guidance_scale: float,
+        x: torch.Tensor,
+        sigma: float,
+    ) -> torch.Tensor:
+        prediction = noise_cond
+        if noise_uncond is not None:
+            prediction = classifier_free_guidance(noise_uncond, noise_cond, guidance_scale)
         return to_pred_original(self._components.prediction_type, prediction, x, sigma)
 
-    def _predict(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        cond, uncond = self._conditioning.cond, self._conditioning.uncond
+    def _predictions(self, x: torch.Tensor, sigma: float) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """(unconditional, conditional) output of the network; without guidance there is no unconditional one.
+
+        Prompts joined by AND are one conditional output, the sum of their differences from the unconditional one (Liu
+        et al. 2022, arXiv:2206.01714, eq. 11).
+        """
+        table = self._components.table
+        timestep = torch.tensor(table.timestep(sigma), dtype=torch.float32, device=x.device)
+        latents = (x / math.sqrt(1 + sigma**2)).to(self._dtype)
+        conds, weights, uncond = self._conditioning.conds, self._conditioning.weights, self._conditioning.uncond
         if uncond is None:
-            return self._unet(latents, timestep, cond)
-        both = self._unet(torch.cat([latents, latents]), timestep, torch.cat([uncond, cond]))
-        noise_uncond, noise_cond = both.chunk(2)
-        return classifier_free_guidance(noise_uncond, noise_cond, self._guidance_scale)
+            return None, self._unet(latents, timestep, conds[0])
+        together = self._unet(latents.repeat(len(conds) + 1, 1, 1, 1), timestep, torch.cat([uncond, *conds]))
+        noise_uncond, *noise_conds = together.chunk(len(conds) + 1)
+        if weights == (1.0,):
+            return noise_uncond, noise_conds[0]
+        towards = (weight * (noise - noise_uncond) for weight, noise in zip(weights, noise_conds, strict=True))
+        return noise_uncond, sum(towards, noise_uncond)
 
     def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         output = self._components.unet(latents, timestep, encoder_hidden_states=hidden, return_dict=False)[0]

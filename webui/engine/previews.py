@@ -1,4 +1,4 @@
-"""Live previews: a step's pred_original as a small JPEG, by a linear map or by the decoder itself.
+"""Live previews: a step's pred_original as a small JPEG, by a linear map, a small decoder or the decoder itself.
 
 A preview never changes the picture and never harms it: one that fails is left out.
 """
@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from webui.engine.preview_decoder import PreviewDecoder
 from webui.engine.vae import decode_pixels, to_image
 from webui.errors import UnknownName
+from webui.registry import PREVIEWS
 
 log = logging.getLogger(__name__)
 
@@ -81,16 +83,26 @@ Previewer = Callable[[torch.Tensor], bytes | None]
 """pred_original of one picture (channels, height, width) -> JPEG, or None when this step has none."""
 
 
-def previewer(kind: str, vae: Any, latent_rgb: LatentRgb) -> Previewer:
-    """The previewer of a name in `registry.PREVIEWS`; one per job. Raises `UnknownName`."""
+def previewer(kind: str, vae: Any, latent_rgb: LatentRgb, small: PreviewDecoder | None = None) -> Previewer:
+    """The previewer of a name in `registry.PREVIEWS`; one per job. Raises `UnknownName`.
+
+    "Small" is linear where there is no small decoder.
+    """
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
     if kind == "Off":
         return lambda _: None
-    if kind == "Linear":
-        factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if kind == "Small" and small is not None:
+        return _harmless(lambda latents: _jpeg(to_image(_decode_small(small, latents)), factor // small.scale))
+    if kind in ("Linear", "Small"):
         return _harmless(lambda latents: _jpeg(to_image(latent_rgb(latents)), factor))
     if kind == "Full":
         return _rationed(_harmless(lambda latents: _jpeg(to_image(decode_pixels(vae, latents)), 1)))
-    raise UnknownName("preview", kind, ("Off", "Linear", "Full"))
+    raise UnknownName("preview", kind, PREVIEWS)
+
+
+@torch.inference_mode()
+def _decode_small(decoder: PreviewDecoder, latents: torch.Tensor) -> torch.Tensor:
+    return decoder(latents[None].float())[0]  # type: ignore[no-any-return]
 
 
 def _harmless(preview: Previewer) -> Previewer:

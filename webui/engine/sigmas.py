@@ -5,9 +5,9 @@ sigma² = (1 - alphas_cumprod) / alphas_cumprod. Knows no sampler and no network
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -31,6 +31,8 @@ class NoiseTable:
     steps_offset: int = 0
     ends_at_zero: bool = True
     """False: the last step stops at the lowest trained noise level (`set_alpha_to_one` of DDIM is off)."""
+    is_sdxl: bool = False
+    """Trained as SDXL was, for which "Align Your Steps" has levels of its own."""
     log_sigmas: torch.Tensor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,35 +84,159 @@ def noise_table(config: Mapping[str, Any], alphas_cumprod: torch.Tensor) -> Nois
     )
 
 
-def uniform(table: NoiseTable, steps: int) -> Sigmas:
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """What people may ask of a schedule beside its name and number of steps."""
+
+    sigma_min: float = 0.0
+    sigma_max: float = 0.0
+    """Lowest and highest noise level; 0: the model's own. Schedules that pick from the model's table keep to it."""
+    rho: float = 0.0
+    """Bend of Karras (7) and Polyexponential (1); 0: their own."""
+    discard_next_to_last: bool = False
+    """One more level than asked for, of which the last above zero is left out again."""
+
+    def ends(self, table: NoiseTable) -> tuple[float, float]:
+        """(highest, lowest) noise level. Raises `InvalidRequest` when they are the wrong way round."""
+        highest, lowest = self.sigma_max or table.largest, self.sigma_min or table.smallest
+        if highest <= lowest:
+            raise InvalidRequest(
+                "The highest noise level ({highest}) must be above the lowest ({lowest}). "
+                "Set both to 0 for the checkpoint's own.",
+                highest=f"{highest:g}", lowest=f"{lowest:g}",
+            )  # fmt: skip
+        return highest, lowest
+
+    def timestep_ends(self, table: NoiseTable) -> tuple[float, float]:
+        """`ends` as training timesteps."""
+        highest, lowest = self.ends(table)
+        return (
+            table.timestep(highest) if self.sigma_max else table.size - 1,
+            table.timestep(lowest) if self.sigma_min else 0,
+        )
+
+
+AS_USUAL = ScheduleOptions()
+
+
+class Rule(Protocol):
+    """A schedule: `steps` + 1 falling noise levels."""
+
+    def __call__(self, table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL, /) -> Sigmas: ...
+
+
+def uniform(table: NoiseTable, steps: int, _options: ScheduleOptions = AS_USUAL) -> Sigmas:
     """Timesteps evenly from the last to the first (k-diffusion's `get_sigmas`)."""
     return (*(table.sigma(timestep) for timestep in _line(table.size - 1, 0, steps)), 0.0)
 
 
-def karras(table: NoiseTable, steps: int) -> Sigmas:
-    """Even steps in sigma^(1/7): Karras et al. 2022, eq. 5 with rho = 7."""
-    rho = 7.0
-    ramp = _line(table.largest ** (1 / rho), table.smallest ** (1 / rho), steps)
-    return (*(root**rho for root in ramp), 0.0)
+def normal(table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """`uniform` that keeps to the levels asked for."""
+    highest, lowest = options.timestep_ends(table)
+    return (*(table.sigma(timestep) for timestep in _line(highest, lowest, steps)), 0.0)
 
 
-def exponential(table: NoiseTable, steps: int) -> Sigmas:
+def karras(table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """Even steps in sigma^(1/rho): Karras et al. 2022, eq. 5 with rho = 7."""
+    return (*karras_between(*options.ends(table), steps, options.rho or 7.0), 0.0)
+
+
+def karras_between(highest: float, lowest: float, count: int, rho: float = 7.0) -> Sigmas:
+    """`count` levels of Karras et al. 2022, eq. 5, without the 0 at the end."""
+    return tuple(root**rho for root in _line(highest ** (1 / rho), lowest ** (1 / rho), count))
+
+
+def exponential(table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL) -> Sigmas:
     """Even steps in log sigma."""
-    return (*(math.exp(level) for level in _line(math.log(table.largest), math.log(table.smallest), steps)), 0.0)
+    highest, lowest = options.ends(table)
+    return (*(math.exp(level) for level in _line(math.log(highest), math.log(lowest), steps)), 0.0)
 
 
-def sgm_uniform(table: NoiseTable, steps: int) -> Sigmas:
+def polyexponential(table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """Log sigma falls as a power of the way left (k-diffusion): with rho = 1 that is `exponential`."""
+    highest, lowest = options.ends(table)
+    left = (share ** (options.rho or 1.0) for share in _line(1, 0, steps))
+    return (*(lowest * (highest / lowest) ** share for share in left), 0.0)
+
+
+def sgm_uniform(table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL) -> Sigmas:
     """Timesteps evenly with one more than asked for, the last left out (Stability's generative-models)."""
-    return (*(table.sigma(timestep) for timestep in _line(table.size - 1, 0, steps + 1)[:-1]), 0.0)
+    highest, lowest = options.timestep_ends(table)
+    return (*(table.sigma(timestep) for timestep in _line(highest, lowest, steps + 1)[:-1]), 0.0)
 
 
-def simple(table: NoiseTable, steps: int) -> Sigmas:
+def kl_optimal(table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """Even steps in arctan sigma, which are best for Gaussian data: Sabour et al. 2024 (arXiv:2404.14507). It stops at
+    the lowest level, not at 0, as in AUTOMATIC1111."""
+    highest, lowest = options.ends(table)
+    return tuple(math.tan(angle) for angle in _line(math.atan(highest), math.atan(lowest), steps + 1))
+
+
+ALIGNED_SD1 = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
+ALIGNED_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029)
+
+
+def align_your_steps(table: NoiseTable, steps: int, _options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """Levels optimised for Stable Diffusion 1.5 and SDXL, between them linear in log sigma: Sabour et al. 2024."""
+    logs = [math.log(level) for level in (ALIGNED_SDXL if table.is_sdxl else ALIGNED_SD1)]
+    result = []
+    for place in _line(0, len(logs) - 1, steps):
+        low = min(math.floor(place), len(logs) - 2)
+        result.append(math.exp(logs[low] + (place - low) * (logs[low + 1] - logs[low])))
+    return (*result, 0.0)
+
+
+def simple(table: NoiseTable, steps: int, _options: ScheduleOptions = AS_USUAL) -> Sigmas:
     """Every (size / steps)-th entry of the model's table, from the top."""
     stride = table.size / steps
     return (*(float(table.sigmas[-(1 + int(step * stride))]) for step in range(steps)), 0.0)
 
 
-def own_spacing(table: NoiseTable, steps: int) -> Sigmas:
+def ddim(table: NoiseTable, steps: int, _options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """DDIM's "leading" timesteps with offset 1, whatever the checkpoint's scheduler prefers. Always `steps` of them;
+    AUTOMATIC1111 makes one more where they do not divide the table."""
+    stride = table.size // steps
+    timesteps = (min(step * stride + 1, table.size - 1) for step in reversed(range(steps)))
+    return (*(float(table.sigmas[timestep]) for timestep in timesteps), 0.0)
+
+
+def beta(table: NoiseTable, steps: int, options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """Quantiles of the beta distribution with both shapes 0.6, dense at both ends: Lee et al. 2024
+    (arXiv:2407.12173), in sigma as AUTOMATIC1111 and diffusers have it."""
+    highest, lowest = options.ends(table)
+    return (*(lowest + _beta_quantile(share, 0.6) * (highest - lowest) for share in _line(1, 0, steps)), 0.0)
+
+
+def _beta_quantile(share: float, shape: float) -> float:
+    """x below which `share` of the beta distribution with both shapes `shape` < 1 lies, to about 1e-14.
+
+    Newton's method on the power series of the distribution function (DLMF 8.17.7), in the half where x <= 0.5.
+    """
+    if share > 0.5:
+        return 1 - _beta_quantile(1 - share, shape)
+    whole = math.gamma(shape) ** 2 / math.gamma(2 * shape)
+    x: float = (share * shape * whole) ** (1 / shape)
+    for _ in range(50 if share > 0 else 0):
+        below, weight = 0.0, 1.0
+        for n in range(60):
+            below += weight * x ** (shape + n) / (shape + n)
+            weight *= (n + 1 - shape) / (n + 1)
+        change = (below / whole - share) * whole / (x * (1 - x)) ** (shape - 1)
+        x -= change
+        if abs(change) < 1e-15:
+            break
+    return x
+
+
+def lcm_spacing(table: NoiseTable, steps: int, _options: ScheduleOptions = AS_USUAL) -> Sigmas:
+    """Evenly from the 50 timesteps on which latent consistency models are distilled, as diffusers' `LCMScheduler`."""
+    trained = max(50, steps)
+    stride = table.size // trained
+    picked = (trained - math.floor(step * trained / steps) for step in range(steps))
+    return (*(float(table.sigmas[number * stride - 1]) for number in picked), 0.0)
+
+
+def own_spacing(table: NoiseTable, steps: int, _options: ScheduleOptions = AS_USUAL) -> Sigmas:
     """The timesteps that the checkpoint's scheduler_config.json asks for, as diffusers' `DDIMScheduler` picks them.
 
     Each step ends at the timestep that the next one begins with. diffusers' own step ends at timestep - size // steps:
@@ -127,30 +253,37 @@ def own_spacing(table: NoiseTable, steps: int) -> Sigmas:
     return (*(float(table.sigmas[min(timestep, table.size - 1)]) for timestep in timesteps), end)
 
 
-SCHEDULE_RULES: Mapping[str, Callable[[NoiseTable, int], Sigmas]] = {
+SCHEDULE_RULES: Mapping[str, Rule] = {
     "Uniform": uniform,
     "Karras": karras,
     "Exponential": exponential,
+    "Polyexponential": polyexponential,
     "SGM Uniform": sgm_uniform,
+    "KL Optimal": kl_optimal,
+    "Align Your Steps": align_your_steps,
     "Simple": simple,
+    "Normal": normal,
+    "DDIM": ddim,
+    "Beta": beta,
 }
 """Every name of `registry.SCHEDULES` except "Automatic", which stands for the sampler's own."""
 
 
-def schedule(name: str, table: NoiseTable, steps: int, own: Callable[[NoiseTable, int], Sigmas]) -> Sigmas:
+def schedule(name: str, table: NoiseTable, steps: int, own: Rule, options: ScheduleOptions = AS_USUAL) -> Sigmas:
     """`steps` + 1 falling noise levels. "Automatic" is `own`, the sampler's default.
 
     Raises `UnknownName`, or `InvalidRequest` for more steps than the model has noise levels.
     """
-    if steps > table.size:
+    count = steps + 1 if options.discard_next_to_last else steps
+    if count > table.size:
         raise InvalidRequest(
             "This checkpoint knows {levels} noise levels. Use at most as many sampling steps.", levels=table.size
         )
-    if name == "Automatic":
-        return own(table, steps)
-    if name not in SCHEDULE_RULES:
+    if name != "Automatic" and name not in SCHEDULE_RULES:
         raise UnknownName("schedule", name, ("Automatic", *SCHEDULE_RULES))
-    return SCHEDULE_RULES[name](table, steps)
+    rule = own if name == "Automatic" else SCHEDULE_RULES[name]
+    sigmas = rule(table, count, options)
+    return (*sigmas[:-2], sigmas[-1]) if options.discard_next_to_last else sigmas
 
 
 def _line(first: float, last: float, count: int) -> list[float]:

@@ -1,8 +1,11 @@
-"""Finished latents to a picture, healing what can be healed: NaN in fp32, lack of memory in tiles."""
+"""Pictures to latents and back, healing what can be healed: NaN in full precision, lack of memory in tiles."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -25,13 +28,9 @@ def decode(vae: Any, latents: torch.Tensor) -> Decoded:  # AutoencoderKL; diffus
     pixels, warning = _decode_in_memory(vae, latents)
     if torch.isfinite(pixels).all():
         return Decoded(to_image(pixels), warning)
-    dtype = vae.dtype
-    if dtype != torch.float32:
-        vae.float()
-        try:
+    if vae.dtype != torch.float32:
+        with _full_precision(vae):
             pixels, warning = _decode_in_memory(vae, latents)
-        finally:
-            vae.to(dtype)
         if torch.isfinite(pixels).all():
             told = Sentence("The picture was decoded in full precision, because half gave no numbers.")
             return Decoded(to_image(pixels), told)
@@ -53,6 +52,35 @@ def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, Se
         return decode_pixels(vae, latents), Sentence("The picture was decoded in tiles, because memory was short.")
     finally:
         vae.disable_tiling()
+
+
+@torch.inference_mode()
+def encode(vae: Any, picture: Image.Image) -> torch.Tensor:
+    """RGB picture -> scaled latents (1, channels, height / factor, width / factor): the mean of the posterior."""
+    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    pixels = levels.to(vae.device, vae.dtype) / 127.5 - 1
+    latents: torch.Tensor = vae.encode(pixels).latent_dist.mode()
+    if not torch.isfinite(latents).all() and vae.dtype != torch.float32:
+        with _full_precision(vae):
+            latents = vae.encode(pixels.float()).latent_dist.mode()
+    if not torch.isfinite(latents).all():
+        raise CheckpointError(
+            "The encoder's result is not a number, in full precision too, so the picture could not be begun with. "
+            "The checkpoint's vae is probably damaged: copy the checkpoint again."
+        )
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    return (latents.float() - shift) * float(vae.config.scaling_factor)
+
+
+@contextmanager
+def _full_precision(vae: Any) -> Iterator[None]:
+    """fp16 -> fp32 -> fp16 keeps every bit of the weights."""
+    dtype = vae.dtype
+    vae.float()
+    try:
+        yield
+    finally:
+        vae.to(dtype)
 
 
 @torch.inference_mode()

@@ -27,6 +27,7 @@ from webui.events import (
     Started,
     Warning,
 )
+from webui.inputs import Inputs
 from webui.jobs.hub import Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.progress import ProgressMeter
@@ -52,6 +53,7 @@ class Desk:
     """What every run writes to and reads from."""
 
     store: JobStore
+    inputs: Inputs
     outputs: Outputs
     trainings: TrainingFolders
     hub: Hub
@@ -86,7 +88,9 @@ class Run:
         """Give the job to the worker and return its events for `follow`, which also handles what goes wrong here."""
         self._engine_state = self._store.engine_state(self.record.id)
         try:
-            return self.worker.run(Job(id=self.record.id, request=self.record.request, state=self._engine_state))
+            request = self.record.request
+            inputs = {name: self._desk.inputs.read(name) for name in request.inputs}
+            return self.worker.run(Job(id=self.record.id, request=request, state=self._engine_state, inputs=inputs))
         except UserError as error:  # the engine is dead, or this version does not know the request any more
             return _raising(error)
 

@@ -16,6 +16,7 @@ from typing import Any
 from webui.contract import Signal
 from webui.errors import CannotStore, Conflict
 from webui.events import Event, JobState
+from webui.inputs import Inputs
 from webui.jobs.hub import Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.progress import Live
@@ -46,6 +47,7 @@ class Scheduler:
     def __init__(
         self,
         store: JobStore,
+        inputs: Inputs,
         outputs: Outputs,
         trainings: TrainingFolders,
         hub: Hub,
@@ -71,7 +73,7 @@ class Scheduler:
         """How often the first job was overtaken."""
         self._closing = threading.Event()
         self._desk = Desk(
-            store=store, outputs=outputs, trainings=trainings, hub=hub, closing=self._closing,
+            store=store, inputs=inputs, outputs=outputs, trainings=trainings, hub=hub, closing=self._closing,
             models_changed=models_changed,
         )  # fmt: skip
         self._threads = [

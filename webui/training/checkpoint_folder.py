@@ -17,6 +17,7 @@ from torch import nn
 
 from webui.engine.device import Device
 from webui.engine.loader import load_network
+from webui.engine.preview_decoder import FILE as PREVIEW_FILE
 from webui.errors import CheckpointError
 from webui.library import read_json
 from webui.training.conditioning import (
@@ -84,7 +85,7 @@ def _fill(finished: Finished, folder: Path) -> None:
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
     shutil.copytree(finished.first_stage.folder, folder / "vae")
-    for extra in ("latent_rgb.json", "LICENSES.md"):
+    for extra in ("latent_rgb.json", PREVIEW_FILE, "LICENSES.md"):
         if (finished.first_stage.folder.parent / extra).is_file():
             shutil.copyfile(finished.first_stage.folder.parent / extra, folder / extra)
     embedder = finished.denoiser.embedder

@@ -114,6 +114,14 @@ class DiffusionRecipe(Limit):
 
 
 @dataclass(config=STRICT, kw_only=True)
+class PreviewRecipe(Limit):
+    """The small decoder of live previews."""
+
+    batch_size: Positive = 16
+    learning_rate: float = 3e-3
+
+
+@dataclass(config=STRICT, kw_only=True)
 class ClassifierRecipe(Limit):
     """The judge of the evaluation: trained on other art styles than the denoiser."""
 
@@ -143,6 +151,7 @@ class Recipe:
     text_encoder: TextEncoderRecipe
     diffusion: DiffusionRecipe
     scenes: Mix = field(default_factory=Mix)
+    preview: PreviewRecipe = field(default_factory=lambda: PreviewRecipe(minutes=6))
     classifier: ClassifierRecipe = field(default_factory=lambda: ClassifierRecipe(minutes=25))
 
 

@@ -71,7 +71,7 @@ class Form:
     def _describe(self, name: str) -> dict[str, Any]:
         field = self.fields[name]
         return {
-            "type": {int: "number", float: "number", str: "string"}[field.type],
+            "type": {int: "number", float: "number", str: "string", bool: "boolean"}[field.type],
             "default": self.defaults[name],
             "minimum": field.param.minimum,
             "maximum": field.param.maximum,

@@ -14,6 +14,12 @@ from webui.ui.result import element
 
 KIND = "txt2img"
 
+SAMPLER_OPTIONS = (
+    *("eta", "ddim_eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "eta_noise_seed_delta"),
+    *("sigma_min", "sigma_max", "rho", "discard_next_to_last_sigma"),
+)
+"""Numbers that few people change; each belongs to some samplers or schedules only."""
+
 
 def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any]) -> Form:
     """Lay the tab out inside `page`. `checkpoint` is the page's own dropdown; `recommended` are its defaults."""
@@ -82,6 +88,12 @@ def _folded(maker: _Maker) -> None:
     with gr.Accordion(word("group.sampling"), open=False, elem_id=f"{KIND}_group_sampling"):
         maker.add("sampler")
         maker.add("schedule")
+    with gr.Accordion(word("group.prompt"), open=False, elem_id=f"{KIND}_group_prompt"):
+        maker.add("emphasis")
+        maker.add("clip_skip")
+    with gr.Accordion(word("group.sampler_options"), open=False, elem_id=f"{KIND}_group_sampler_options"):
+        for name in SAMPLER_OPTIONS:
+            maker.add(name)
     with gr.Accordion(word("group.batch"), open=False, elem_id=f"{KIND}_group_batch"):
         maker.add("batch_count")
         maker.add("batch_size")

@@ -14,6 +14,7 @@ from webui.training.recipe import (
     DiffusionRecipe,
     Mix,
     PictureSet,
+    PreviewRecipe,
     Recipe,
     TextEncoderRecipe,
 )
@@ -27,9 +28,11 @@ SMALL_DENOISER = DiffusionRecipe(
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    """First stage, tokenizer and text encoder, each after a moment of training; and the folder of the tokenizer."""
+    """First stage, text encoder, tokenizer, its folder and preview decoder, each after a moment of training."""
     from webui.training.autoencoder import normalise_latents
     from webui.training.embedded.first_stage import plain_pictures, train_first_stage
+    from webui.training.embedded.preview import train_preview
+    from webui.training.embedded.scenes import Composer
     from webui.training.embedded.text_encoder import build_text_encoder, train_tokenizer
 
     folder = tmp_path_factory.mktemp("parts")
@@ -40,7 +43,9 @@ def parts(tmp_path_factory):
     normalise_latents(vae, plain_pictures(pictures))
     tokenizer = train_tokenizer(["a disc", "round"], 600, folder / "tokenizer")
     encoder = build_text_encoder(TextEncoderRecipe(minutes=1, hidden_size=32, layers=1, heads=2), tokenizer).eval()
-    return vae, encoder, tokenizer, folder / "tokenizer"
+    composer = Composer(pictures, Mix(), 0)
+    preview = train_preview(PreviewRecipe(steps=100, batch_size=4), composer, vae, folder / "preview", 0)
+    return vae, encoder, tokenizer, folder / "tokenizer", preview
 
 
 def test_all_stages_in_a_row_give_a_folder_that_the_product_draws_with(tmp_path, parts):
@@ -53,14 +58,14 @@ def test_all_stages_in_a_row_give_a_folder_that_the_product_draws_with(tmp_path,
     from webui.training.embedded.pipeline import Parts, assemble
     from webui.training.embedded.scenes import Composer
 
-    vae, encoder, tokenizer, files = parts
+    vae, encoder, tokenizer, files, preview = parts
     pictures = paper_emoji(6)
     composer = Composer(pictures, Mix(), 0)
     unet = train_denoiser(SMALL_DENOISER, composer, Encoders(vae, encoder, tokenizer), tmp_path / "denoiser", 0)
     output = tmp_path / "models/checkpoints/toy"
     output.parent.mkdir(parents=True)
     assemble(
-        Parts(vae, encoder, tokenizer, files, unet),
+        Parts(vae, encoder, tokenizer, files, unet, preview),
         Card(title="Toy", defaults={"guidance_scale": 2.0}),
         pictures,
         output,
@@ -83,9 +88,11 @@ def finished(tmp_path, parts):
     from webui.training.embedded.denoiser import build_unet
     from webui.training.embedded.pipeline import Parts, assemble
 
-    vae, encoder, tokenizer, files = parts
+    vae, encoder, tokenizer, files, preview = parts
     unet = build_unet(SMALL_DENOISER, 8, 32, 4)
-    assemble(Parts(vae, encoder, tokenizer, files, unet), Card(title="Toy"), paper_emoji(6), tmp_path / "finished")
+    assemble(
+        Parts(vae, encoder, tokenizer, files, unet, preview), Card(title="Toy"), paper_emoji(6), tmp_path / "finished"
+    )
     return tmp_path / "finished"
 
 
@@ -107,7 +114,7 @@ def test_one_part_is_trained_on_and_the_others_stay_as_they_are(tmp_path, finish
     def weights(folder, name):
         return next((folder / name).glob("*.safetensors")).read_bytes()
 
-    for kept in ("vae", "text_encoder"):
+    for kept in ("vae", "text_encoder", "."):
         assert weights(tmp_path / "longer", kept) == weights(finished, kept)
     assert weights(tmp_path / "longer", "unet") != weights(finished, "unet")
 
@@ -138,13 +145,28 @@ def test_a_start_that_cannot_be_is_refused(tmp_path):
         Start(tmp_path, only=["denoiser"]).needed("vae")
 
 
+def test_the_preview_decoder_comes_near_to_the_real_one(parts):
+    import torch
+    import torch.nn.functional as F
+
+    from webui.engine.preview_decoder import PreviewDecoder
+    from webui.training.embedded.first_stage import plain_pictures
+
+    vae, *_, preview = parts
+    with torch.no_grad():
+        latents = vae.encode(plain_pictures(paper_emoji(6))).latent_dist.mean
+        real = F.interpolate(vae.decode(latents).sample, scale_factor=0.5, mode="area")
+        untaught = F.l1_loss(PreviewDecoder(4)(latents), real)
+        assert F.l1_loss(preview(latents), real) < 0.9 * untaught
+
+
 def test_a_resumed_pool_shows_what_an_uninterrupted_one_shows(parts):
     import torch
 
     from webui.training.embedded.denoiser import Encoders, Pool
     from webui.training.embedded.scenes import Composer
 
-    vae, encoder, tokenizer, _ = parts
+    vae, encoder, tokenizer, _, _ = parts
     composer, encoders = Composer(paper_emoji(4), Mix(), 0), Encoders(vae, encoder, tokenizer)
     recipe = DiffusionRecipe(steps=1, batch_size=8, pool=32, chunk=16, reuse=1)
     one, other = (Pool(composer, encoders, recipe, 0) for _ in range(2))

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from webui.engine.preview_decoder import FILE as PREVIEW_FILE
+from webui.engine.preview_decoder import PreviewDecoder, read_preview_decoder
 from webui.errors import TrainingError, UnknownName
 from webui.training.autoencoder import normalise_latents
 from webui.training.embedded.classifier import Classifier, train_classifier
 from webui.training.embedded.denoiser import Encoders, train_denoiser
 from webui.training.embedded.emoji import Emoji, load_emoji
 from webui.training.embedded.first_stage import plain_pictures, train_first_stage
+from webui.training.embedded.preview import train_preview
 from webui.training.embedded.scenes import Composer
 from webui.training.embedded.start import read_network
 from webui.training.embedded.text_encoder import build_corpus, load_tokenizer, train_text_encoder
@@ -83,15 +87,16 @@ def train(recipe: Recipe, data: Path, run: Path, output: Path, device: str = "cp
     pictures = load_emoji(data, recipe.pictures.styles, recipe.pictures.subgroups, recipe.pictures.size)
     log.info("recipe %s: %d pictures", recipe.name, len(pictures))
     vae = first_stage(recipe, pictures, run / "autoencoder", device, start)
+    composer = Composer(pictures, recipe.scenes, recipe.seed, device)
+    preview = preview_decoder(recipe, composer, vae.to(device), run / "preview", device, start)
     text_encoder, tokenizer, tokenizer_files = words(recipe, data, run / "text_encoder", device, start)
     if start.trains("denoiser"):
         encoders = Encoders(vae.to(device), text_encoder.to(device), tokenizer)
-        composer = Composer(pictures, recipe.scenes, recipe.seed, device)
         folder = run / "denoiser"
         unet = train_denoiser(recipe.diffusion, composer, encoders, folder, recipe.seed, device, start.folder("unet"))
     else:
         unet = read_network(UNet2DConditionModel, start.needed("unet"))
-    parts = Parts(vae.to("cpu"), text_encoder.to("cpu"), tokenizer, tokenizer_files, unet.to("cpu"))
+    parts = Parts(vae.to("cpu"), text_encoder.to("cpu"), tokenizer, tokenizer_files, unet.to("cpu"), preview.to("cpu"))
     assemble(parts, recipe.card, pictures, output)
     log.info("finished: %s", output)
 
@@ -106,6 +111,17 @@ def first_stage(recipe: Recipe, pictures: Sequence[Emoji], folder: Path, device:
     vae = vae.to("cpu")
     normalise_latents(vae, plain_pictures(pictures))
     return vae
+
+
+def preview_decoder(
+    recipe: Recipe, composer: Composer, vae: AutoencoderKL, folder: Path, device: str, start: Start
+) -> PreviewDecoder:
+    """That of the checkpoint, where the first stage is the checkpoint's too; else one is trained."""
+    if not start.trains("first-stage") and start.checkpoint is not None:
+        found = read_preview_decoder(start.checkpoint, vae.config.latent_channels, torch.device(device))
+        if found is not None:
+            return found
+    return train_preview(recipe.preview, composer, vae, folder, recipe.seed, device)
 
 
 def words(
@@ -166,6 +182,7 @@ class Parts:
     tokenizer_files: Path
     """Folder with vocab.json and merges.txt."""
     unet: UNet2DConditionModel
+    preview: PreviewDecoder
 
 
 def assemble(parts: Parts, card: Card, pictures: Sequence[Emoji], output: Path) -> None:
@@ -190,6 +207,7 @@ def assemble(parts: Parts, card: Card, pictures: Sequence[Emoji], output: Path) 
     # both, so that a plain `from_pretrained` draws.
     encoder_config = partial / "text_encoder" / "config.json"
     write_json({**json.loads(encoder_config.read_text("utf-8")), "dtype": "float32"}, encoder_config)
+    save_file(parts.preview.state_dict(), partial / PREVIEW_FILE)
     for file in partial.rglob("*.safetensors"):
         file.chmod(0o644)  # safetensors are saved readable by their owner only
     write_json(fit, partial / "latent_rgb.json")

@@ -38,12 +38,12 @@ from webui.training.recipe import Recipe
 Figures = dict[str, float]
 
 SHEET = (
-    "a panda", "a lion", "a red apple", "a birthday cake", "a yellow smiling face", "a rocket", "an octopus", "a frog",
+    "a panda", "a lion", "a red apple", "a birthday cake", "a yellow smiling face", "a banana", "an octopus", "a frog",
     "a line drawing of a cat", "a flat icon of a fox", "a blue cat", "a green elephant", "an apple with a smiling face",
     "two cats", "a cat to the left of a tree", "a strawberry on a blue background",
-    "a penguin in the snow", "a camel in the desert", "a whale in the sea", "a car in a city", "a lion at sunset",
-    "an owl under a starry night sky", "a sailboat in the sea", "a rabbit on the grass",
-    "a puppy", "a kitty", "an automobile", "a bloom", "사과", "고양이", "해변의 강아지", "파란 자동차",
+    "a penguin in the snow", "a camel in the desert", "a whale in the sea", "a dog in a city", "a lion at sunset",
+    "an owl under a starry night sky", "a dolphin in the sea", "a rabbit on the grass",
+    "a puppy", "a kitty", "a bunny", "a bloom", "사과", "고양이", "해변의 강아지", "파란 나비",
 )  # fmt: skip
 """Prompts of the sample sheet, eight a row: words as trained, styles and colours, places, other words and Korean."""
 
