@@ -137,7 +137,7 @@ class App:
         passport = self.library.find(name, self.options.current.default_checkpoint)
         request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
         for input_id in request.inputs:
-            self.inputs.read(input_id)
+            self.inputs.check(input_id)
         return request
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:

@@ -103,7 +103,9 @@ def _add_train(commands: Commands) -> None:
     training.add_argument("--data", type=Path, help="folder with the pictures and captions")
     training.add_argument("--run", type=Path, dest="run_dir", help="folder for the state of the run; resumable")
     training.add_argument("--output", type=Path, help="recipes only: folder to write the finished checkpoint to")
-    training.add_argument("--start-from", type=Path, help="recipes only: checkpoint whose networks it begins with")
+    training.add_argument(
+        "--start-from", type=Path, help="recipes only: checkpoint whose first stage and denoiser it begins with"
+    )
     training.add_argument(
         "--only", nargs="+", metavar="PART",
         help="recipes only: first-stage, words and/or denoiser; the rest is taken from --start-from as it is",

@@ -69,6 +69,11 @@ class Inputs:
         os.utime(path)
         return InputPicture(id=name, width=picture.width, height=picture.height)
 
+    def check(self, name: str) -> None:
+        """Raises `NotFound` when there is no such picture."""
+        if not self._path(name).is_file():
+            raise NotFound("There is no picture '{name}'. Upload it first.", name=name)
+
     def read(self, name: str) -> bytes:
         """The PNG. Raises `NotFound`."""
         try:

@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class OptionsFile:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside `path`, flush to disk, rename over it, flush the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # of this call alone
     try:
         with temporary.open("wb") as file:
             file.write(content)

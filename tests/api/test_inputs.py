@@ -1,6 +1,8 @@
 """/api/v1/inputs: pictures that jobs begin with."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -80,3 +82,12 @@ def test_unfinished_uploads_are_gone_after_a_restart(client: TestClient, app: Ap
     app.inputs.sweep()
     assert not left.exists()
     assert list(left.parent.glob("*.png"))
+
+
+def test_the_same_picture_may_come_from_many_at_once(app: App, tmp_path: Path) -> None:
+    path = tmp_path / "same.png"
+    path.write_bytes(file(colour="teal"))
+    with ThreadPoolExecutor(8) as pool:
+        ids = {kept.id for kept in pool.map(lambda _: app.inputs.receive(path), range(32))}
+    assert len(ids) == 1
+    assert app.inputs.read(ids.pop()).startswith(b"\x89PNG")

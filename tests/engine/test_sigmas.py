@@ -229,3 +229,17 @@ def test_unknown_names_and_impossible_numbers_are_refused() -> None:
         schedule("Karras", table(), 1001, own_spacing)
     with pytest.raises(CheckpointError, match="timestep_spacing 'sideways'"):
         table(timestep_spacing="sideways")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Polyexponential", {"rho": 20.0}),
+        ("Normal", {"sigma_min": 20.0, "sigma_max": 30.0}),
+        ("Karras", {"rho": 0.1}),
+        ("Karras", {"rho": 0.002}),
+    ],
+)
+def test_levels_that_do_not_fall_are_refused_in_words(name: str, options: dict[str, float]) -> None:
+    with pytest.raises(InvalidRequest, match=name):
+        schedule(name, table(), 20, karras, ScheduleOptions(**options))

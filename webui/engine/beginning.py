@@ -29,7 +29,7 @@ from webui.engine.models import Components
 from webui.engine.samplers.step import GuidedDenoise
 from webui.engine.vae import encode
 from webui.errors import InvalidRequest
-from webui.requests import ImageToImage, Inpaint, TextToImage
+from webui.requests import MAX_PIXELS, ImageToImage, Inpaint, TextToImage
 
 LATENT_UPSCALE = "Just resize (latent upscale)"
 
@@ -152,7 +152,8 @@ def _encoded(picture: Image.Image, size: Size, resize_mode: str, components: Com
     if resize_mode != LATENT_UPSCALE or picture.size == size:
         return encode(components.vae, resized(picture, size, resize_mode)).float()
     factor = components.factor
-    whole = (max(1, side // factor) * factor for side in picture.size)
+    shrunk = max(1.0, (picture.width * picture.height / MAX_PIXELS) ** 0.5)  # an upload may be larger than any result
+    whole = (max(1, int(side / shrunk) // factor) * factor for side in picture.size)
     latents = encode(components.vae, resized(picture, (next(whole), next(whole)), "Just resize")).float()
     return F.interpolate(latents, (size[1] // factor, size[0] // factor), mode="bilinear", antialias=False)
 

@@ -25,6 +25,7 @@ from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import PlannedPrompts
 from webui.engine.vae import decode
+from webui.errors import InvalidRequest
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
 from webui.metadata import encode_png, infotext
 from webui.prompt.plan import finish, plan
@@ -123,13 +124,19 @@ class Generation:
         yield Done(timings=self._stopwatch.timings())
 
     def _encode(self) -> PlannedPrompts:
-        request, timing = self._request, clock(self._request.num_inference_steps)
+        request = self._request
+        timing = clock(len(self._sigmas) - 1 if self._sampler.is_adaptive else request.num_inference_steps)
         positive = plan(finish(request.prompt), timing, emphasis=request.emphasis)
         negative = None
         if needs_uncond(request.guidance_scale) or positive.is_combined:
             opposite = finish(request.negative_prompt, is_negative=True)
             negative = plan(opposite, timing, is_negative=True, emphasis=request.emphasis)
         encoder = self._components.prompts
+        if request.clip_skip > encoder.layers:
+            raise InvalidRequest(
+                "This checkpoint's text encoder has {layers} layers, so clip skip can be {layers} at most.",
+                layers=encoder.layers,
+            )
         return PlannedPrompts(encoder, positive, negative, emphasis=request.emphasis, clip_skip=request.clip_skip)
 
     def _unknown_tags(self, prompts: PlannedPrompts) -> Iterator[Event]:

@@ -33,7 +33,9 @@ def resized(picture: Image.Image, size: Size, resize_mode: str) -> Image.Image:
 
 def _padded(picture: Image.Image, size: Size) -> Image.Image:
     """The whole picture in the middle; its outermost rows or columns are stretched over the rest."""
-    inner = ImageOps.contain(picture, size, Image.Resampling.LANCZOS)
+    scale = min(size[0] / picture.width, size[1] / picture.height)
+    fitting = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    inner = resized(picture, fitting, "Just resize")
     across, down = size[0] - inner.width, size[1] - inner.height
     margins = [(down // 2, down - down // 2), (across // 2, across - across // 2)]
     pixels = np.asarray(inner)
@@ -43,31 +45,27 @@ def _padded(picture: Image.Image, size: Size) -> Image.Image:
 # Masks.
 
 
-def prepared_mask(mask: Image.Image, *, blur: float, is_inverted: bool) -> Image.Image:
-    """Grey mask, white where the picture is repainted, its edge softened by a Gaussian of `blur` pixels."""
-    grey = mask.convert("L")
-    if is_inverted:
-        grey = ImageOps.invert(grey)
-    return gaussian(grey, blur)
-
-
 def gaussian(grey: Image.Image, sigma: float) -> Image.Image:
-    """Gaussian blur by a kernel of 2·⌊2.5·sigma + 0.5⌋ + 1 pixels, the edge pixels repeated outwards."""
+    """Gaussian blur by a kernel of 2·⌊2.5·sigma + 0.5⌋ + 1 pixels, the edge pixels repeated outwards.
+
+    Only around what is not black: the rest stays black.
+    """
     reach = int(2.5 * sigma + 0.5)
-    if reach < 1:
+    box = masked_box(grey, 2 * reach)
+    if reach < 1 or box is None:
         return grey
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1, dtype=np.float32) / sigma) ** 2)
     weights /= weights.sum()
-    values = np.asarray(grey, dtype=np.float64)
-    for axis in (0, 1):
-        padding = [(reach, reach) if each == axis else (0, 0) for each in (0, 1)]
-        padded = np.pad(values, padding, mode="edge")
-        length = values.shape[axis]
-        values = sum(
-            (weight * padded.take(range(at, at + length), axis) for at, weight in enumerate(weights)),
-            np.zeros_like(values),
-        )
-    return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
+    values = np.asarray(grey.crop(box), dtype=np.float32)
+    for _ in range(2):  # rows, then columns
+        padded = np.pad(values, [(reach, reach), (0, 0)], mode="edge")
+        total = np.zeros_like(values)
+        for at, weight in enumerate(weights):
+            total += weight * padded[at : at + len(values)]
+        values = np.ascontiguousarray(total.T)
+    soft = grey.copy()
+    soft.paste(Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8)), box[:2])
+    return soft
 
 
 def masked_box(mask: Image.Image, padding: int) -> Box | None:

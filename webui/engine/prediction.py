@@ -76,12 +76,16 @@ class GuidedDenoiser:
         conds, weights, uncond = self._conditioning.conds, self._conditioning.weights, self._conditioning.uncond
         if uncond is None:
             return None, self._unet(latents, timestep, conds[0])
-        together = self._unet(latents.repeat(len(conds) + 1, 1, 1, 1), timestep, torch.cat([uncond, *conds]))
-        noise_uncond, *noise_conds = together.chunk(len(conds) + 1)
+        both = self._unet(torch.cat([latents, latents]), timestep, torch.cat([uncond, conds[0]]))
+        noise_uncond, noise_cond = both.chunk(2)
         if weights == (1.0,):
-            return noise_uncond, noise_conds[0]
-        towards = (weight * (noise - noise_uncond) for weight, noise in zip(weights, noise_conds, strict=True))
-        return noise_uncond, sum(towards, noise_uncond)
+            return noise_uncond, noise_cond
+        # One call for each further prompt: all at once would need their number of times the memory.
+        others = (self._unet(latents, timestep, cond) for cond in conds[1:])
+        combined = noise_uncond
+        for weight, noise in zip(weights, (noise_cond, *others), strict=True):
+            combined = combined + weight * (noise - noise_uncond)
+        return noise_uncond, combined
 
     def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         output = self._components.unet(latents, timestep, encoder_hidden_states=hidden, return_dict=False)[0]

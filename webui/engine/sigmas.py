@@ -4,6 +4,7 @@ sigma is the standard deviation of the noise on an unscaled picture (Karras et a
 sigma² = (1 - alphas_cumprod) / alphas_cumprod. Knows no sampler and no network.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -282,8 +283,29 @@ def schedule(name: str, table: NoiseTable, steps: int, own: Rule, options: Sched
     if name != "Automatic" and name not in SCHEDULE_RULES:
         raise UnknownName("schedule", name, ("Automatic", *SCHEDULE_RULES))
     rule = own if name == "Automatic" else SCHEDULE_RULES[name]
-    sigmas = rule(table, count, options)
+    try:
+        sigmas = rule(table, count, options)
+    except (OverflowError, ZeroDivisionError):
+        sigmas = ()
+    if not _falls(sigmas):
+        raise InvalidRequest(
+            "Lowest and highest noise level and rho do not go together with the schedule {name}: its levels do not "
+            "fall from step to step. Set them to 0 for the checkpoint's own.",
+            name=name,
+        )
     return (*sigmas[:-2], sigmas[-1]) if options.discard_next_to_last else sigmas
+
+
+def _falls(sigmas: Sigmas) -> bool:
+    """Finite levels above 0, each below the one before; the last may be 0, or once more that before it."""
+    steps = sigmas[:-1]
+    return bool(
+        steps
+        and math.isfinite(steps[0])
+        and steps[-1] > 0
+        and steps[-1] >= sigmas[-1]
+        and all(after < before for before, after in itertools.pairwise(steps))
+    )
 
 
 def _line(first: float, last: float, count: int) -> list[float]:

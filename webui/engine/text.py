@@ -81,6 +81,10 @@ class PromptEncoder:
         """Tokens of a chunk with its marks."""
         return int(self._tokenizer.model_max_length)
 
+    @property
+    def layers(self) -> int:
+        return int(self._text_encoder.config.num_hidden_layers)
+
     @torch.inference_mode()
     def _chunks(self, said: Sequence[Chunk], emphasis: str, clip_skip: int) -> torch.Tensor:
         tokenizer = self._tokenizer
@@ -103,8 +107,7 @@ class PromptEncoder:
         if clip_skip == 1:
             last: torch.Tensor = output[0]
             return last
-        layers = output.hidden_states
-        earlier: torch.Tensor = self._text_encoder.final_layer_norm(layers[-min(clip_skip, len(layers) - 1)])
+        earlier: torch.Tensor = self._text_encoder.final_layer_norm(output.hidden_states[-clip_skip])
         return earlier
 
 

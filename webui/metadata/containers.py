@@ -43,6 +43,11 @@ class Texts:
     may_hide: bool = False
     """Whether the pixels may hide a text: those of PNG in RGB or RGBA, and of WebP."""
 
+    @property
+    def is_full(self) -> bool:
+        """Nothing more is unpacked: a file may hold thousands of packed texts that are thrown away."""
+        return len(self.found) + len(self.unread) >= 100 or sum(map(len, self.found.values())) > MAX_TOTAL - MAX_TEXT
+
     def add(self, key: str, text: str | None) -> None:
         if text is None or len(text) > MAX_TEXT or sum(map(len, self.found.values())) + len(text) > MAX_TOTAL:
             if key not in self.unread and len(self.unread) < 100:
@@ -116,7 +121,9 @@ def _add_png_text(texts: Texts, kind: bytes, data: bytes, *, is_whole: bool) -> 
     key, rest = keyword.decode("latin-1"), data[len(keyword) + 1 :]
     if not 1 <= len(keyword) <= 79:
         return
-    if not is_whole:
+    if key in texts.found:
+        return
+    if not is_whole or (kind != b"tEXt" and texts.is_full):
         texts.add(key, None)
     elif kind == b"tEXt":
         texts.add(key, _latin_or_utf8(rest))

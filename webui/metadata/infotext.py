@@ -228,7 +228,7 @@ def _split_sampler(fields: Fields) -> None:
 def _restore_first_pass(fields: Fields) -> None:
     """Before 1.1 `Size` was the enlarged size and "First pass size" the drawn one; 0x0 meant one near 512x512."""
     sizes = [fields.get(key) for key in ("First pass size-1", "First pass size-2", "Size-1", "Size-2")]
-    if not all(isinstance(size, str) for size in sizes):
+    if not all(isinstance(size, str) and size.isdecimal() and len(size) <= 9 for size in sizes):
         return
     first_width, first_height, width, height = (int(str(size)) for size in sizes)
     if not first_width or not first_height:

@@ -163,7 +163,7 @@ def as_number(value: object) -> int | float | None:
         return None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value) if any(mark in value for mark in ".eE") else int(value)
-    if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e30:
+    if isinstance(value, int | float) and abs(value) < 1e30:
         return value
     return None
 

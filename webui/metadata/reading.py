@@ -79,6 +79,8 @@ def _own(texts: Mapping[str, str]) -> Mapped | None:
     show_all(mapped, split(mapped.parameters)[2].items())
     known = parameters(REQUESTS[kind])
     for name, value in found.items():
+        if name in ("image", "mask"):
+            continue  # a person gives them anew
         if name != "sampler" and name in known:  # a joined sampler name must not overwrite the schedule
             mapped.take(name, name, value)
         elif name not in known:

@@ -15,8 +15,8 @@ from webui.metadata import exif
 from webui.metadata.containers import JPEG_MARKER, JPEG_PREFIX, JSON_KEY, TEXT_KEY, WEBP_CHUNK, texts_of
 from webui.requests import TextToImage, to_values
 
-NOT_IN_PICTURE = ("preview", "batch_count", "batch_size", "seed")
-"""Fields of the request that do not describe one picture; its own seed is written instead."""
+NOT_IN_PICTURE = ("preview", "batch_count", "batch_size", "seed", "image", "mask")
+"""What does not describe one picture (its own seed is written instead), and ids of private uploads."""
 MAX_SEGMENT = 65_533
 """Bytes of a JPEG segment's data (its two length bytes count themselves)."""
 

@@ -34,7 +34,7 @@ def dpm_adaptive(denoise: Denoise, step: Step) -> Stepped:
     at = float(history["at"]) if history else -math.log(step.sigma)
     h = float(history["h"]) if history else FIRST_STEP
     before = history["before"] if history else x
-    while at < goal - 1e-5:
+    while at < goal - 1e-5 or "pred_original" not in history:
         sigma, sigma_next = math.exp(-at), math.exp(-min(end, at + h))
         down = max(ancestral(sigma, sigma_next, step.options.eta)[0], step.sigmas[-1])
         low, high, history["pred_original"] = _orders_2_and_3(denoise, x, sigma, down)

@@ -45,7 +45,10 @@ PARTS = ("first-stage", "words", "denoiser")
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with: a checkpoint's networks where it has them in the recipe's shape, else new ones."""
+    """Where a run begins: a checkpoint's first stage and denoiser where they have the recipe's shape, or new ones.
+
+    Words that are trained are always new: their tokenizer is made for them.
+    """
 
     checkpoint: Path | None = None
     only: Sequence[str] = PARTS
