@@ -189,7 +189,7 @@ def test_keys_generate_skip_and_stop(easel: EaselPage) -> None:
     values = easel.submitted(lambda: easel.prompt.press("Control+Enter"))
     assert (values["prompt"], values["batch_count"], values["num_inference_steps"]) == ("by keyboard", 30, MANY_STEPS)
     wait_for_steps(easel)
-    with easel.page.expect_request(re.compile(r"/api/v1/jobs/.*/skip$")):
+    with easel.page.expect_response(re.compile(r"/api/v1/jobs/.*/skip$")):  # before the job is told to end
         easel.prompt.press("Alt+Enter")
     with easel.page.expect_request(re.compile(r"/api/v1/jobs/.*/cancel$")):
         easel.prompt.press("Escape")

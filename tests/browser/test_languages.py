@@ -41,10 +41,9 @@ def test_a_refusal_is_told_in_korean_with_its_values(korean: Callable[..., Easel
 def test_a_warning_is_told_in_korean_now_and_after_a_reload(korean: Callable[..., EaselPage]) -> None:
     easel = korean()
     warning = easel.page.locator(".easel-warning")
-    easel.ask("& <b>bold</b> " * 60, steps=1)
+    easel.ask("a cat <lora:<b>bold", steps=1)
     for _ in range(2):
-        expect(warning).to_contain_text("프롬프트가 75토큰보다 깁니다. 다음 부분은 쓰지 않았습니다:", timeout=LONG)
-        expect(warning).to_contain_text("& <b>bold</b>")
+        expect(warning).to_contain_text("프롬프트의 “<lora:<b>”은(는) 효과가 없습니다.", timeout=LONG)
         expect(warning.locator("b")).to_have_count(0)
         easel.reload()
 

@@ -26,7 +26,7 @@ def test_everything_typed_survives_a_reload(easel: EaselPage) -> None:
     easel.control("seed").fill("1234")
     easel.open_group("sampling")
     easel.control("sampling").click()
-    easel.page.locator("#txt2img_sampling").get_by_role("option", name="Heun").click()
+    easel.page.locator("#txt2img_sampling").get_by_role("option", name="Heun", exact=True).click()
     easel.page.wait_for_function("localStorage.getItem('easel.form.txt2img')?.includes('Heun')")
     easel.reload()
     assert easel.prompt.input_value() == "remember me"
