@@ -27,8 +27,8 @@ from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Library, shelf
 from webui.lock import FolderLock
 from webui.options import OptionsFile
-from webui.prompts import PromptDesk
 from webui.params import parameters
+from webui.prompts import PromptDesk
 from webui.request_base import Request
 from webui.requests import REQUESTS, build, resolve, to_values
 from webui.settings import Settings
@@ -153,10 +153,10 @@ class App:
         names = ("prompt", "negative_prompt")
         if not set(names) <= set(parameters(REQUESTS[kind])):
             raise InvalidRequest("A job of kind {kind} has no prompt that styles could be put into.", kind=kind)
-        prompts = [values.get(name, "") for name in names]
-        if not all(isinstance(prompt, str) for prompt in prompts):
+        prompt, negative_prompt = (values.get(name, "") for name in names)
+        if not isinstance(prompt, str) or not isinstance(negative_prompt, str):
             return values
-        return {**values, **dict(zip(names, self.prompts.styled(*prompts, styles), strict=True))}
+        return {**values, **dict(zip(names, self.prompts.styled(prompt, negative_prompt, styles), strict=True))}
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint

@@ -35,10 +35,12 @@ function editFor({ key, ctrlKey, metaKey, altKey, shiftKey }) {
 export function weigh(value, start, end, direction) {
   const tag = around(value, start, end, "<", ">");
   if (tag && value.slice(tag.from, tag.to).includes(":")) return weighTag(value, tag, start, end, direction);
-  const group = around(value, start, end, "(", ")");
+  const chosen = trimmed(value, start, end);
+  const isGroup = chosen && WEIGHTED.test(value.slice(chosen.from, chosen.to));
+  const group = isGroup ? chosen : around(value, start, end, "(", ")");
   const found = group && WEIGHTED.exec(value.slice(group.from, group.to));
   if (found) return weighted(found[1], group, Number(found[2]) + direction * STEP);
-  const word = start === end ? wordAt(value, start) : trimmed(value, start, end);
+  const word = start === end ? wordAt(value, start) : chosen;
   return word && weighted(value.slice(word.from, word.to), word, 1 + direction * STEP);
 }
 
