@@ -11,14 +11,14 @@ from webui.contract import EngineInfo, Job, SignalSource
 from webui.engine import memory
 from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
-from webui.engine.generation import Generation
+from webui.engine.generation import Generation, Helpers
 from webui.engine.loader import load_checkpoint
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
 from webui.errors import UserError
 from webui.events import Event, Failed, Progress, Started
 from webui.library import Library, Passport
-from webui.requests import TextToImage
+from webui.requests import PictureRequest
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class PictureEngine:
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
         request = job.request
-        if not isinstance(request, TextToImage):
-            raise TypeError(f"This engine makes pictures from words; it was given {request.kind}.")
+        if not isinstance(request, PictureRequest):
+            raise TypeError(f"This engine makes pictures; it was given {request.kind}.")
         yield Started(pictures=request.pictures)
         try:
             yield from self._generate(job, request, signal)
@@ -57,7 +57,7 @@ class PictureEngine:
                 raise
             yield _failed(shortage)
 
-    def _generate(self, job: Job, request: TextToImage, signal: SignalSource) -> Iterator[Event]:
+    def _generate(self, job: Job, request: PictureRequest, signal: SignalSource) -> Iterator[Event]:
         stopwatch = Stopwatch()
         passport = self._find(request.checkpoint)
         if not self._models.holds(passport):
@@ -65,7 +65,8 @@ class PictureEngine:
         with stopwatch.phase("loading"):
             components = self._models.get(passport)
             model_hash = passport.hash
-        yield from Generation(job, request, components, model_hash, signal, stopwatch).events()
+        helpers = Helpers(lambda name: self._models.get(self._find(name)))
+        yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers).events()
 
     def _find(self, name: str) -> Passport:
         """The passport of a checkpoint; the folder is looked at again unless the one in memory is still the same."""
@@ -100,7 +101,7 @@ class PictureEngine:
         )
 
 
-def _loading(request: TextToImage) -> Progress:
+def _loading(request: PictureRequest) -> Progress:
     return Progress(phase="loading", picture=0, pictures=request.pictures, step=0, total=request.num_inference_steps)
 
 

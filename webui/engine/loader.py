@@ -53,7 +53,7 @@ def _load(passport: Passport, device: Device, attention: str) -> Components:
     _check_fit(tokenizer, text_encoder, unet, vae)
     use_attention(unet, attention)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    channels = int(unet.config.in_channels)
+    channels = int(vae.config.latent_channels)
     latent_rgb = read_latent_rgb(path / "latent_rgb.json", channels) or fit_latent_rgb(vae, channels)
     return Components(
         name=passport.name,
@@ -145,7 +145,7 @@ def _check_fit(tokenizer: Any, text_encoder: Any, unet: Any, vae: Any) -> None: 
     pairs = (
         ("text_encoder's hidden_size", text_encoder.config.hidden_size,
          "unet's cross_attention_dim", unet.config.cross_attention_dim),
-        ("vae's latent_channels", vae.config.latent_channels, "unet's in_channels", unet.config.in_channels),
+        ("vae's latent_channels", vae.config.latent_channels, "unet's out_channels", unet.config.out_channels),
     )  # fmt: skip
     for name, value, other_name, other in pairs:
         if value != other:

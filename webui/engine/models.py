@@ -48,7 +48,12 @@ class Components:
 
     @property
     def latent_channels(self) -> int:
-        return int(self.unet.config.in_channels)
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def image_channels(self) -> int:
+        """Channels beside the latents that the UNet wants to see: 5 of an inpainting checkpoint, else mostly 0."""
+        return int(self.unet.config.in_channels) - self.latent_channels
 
 
 class ModelCache:

@@ -29,8 +29,17 @@ def to_pred_original(prediction_type: str, prediction: torch.Tensor, x: torch.Te
 class GuidedDenoiser:
     """The UNet under a prompt. `close` undoes what `to_full_precision` did to the shared weights."""
 
-    def __init__(self, components: Components, prompts: PlannedPrompts, pictures: int, guidance_scale: float) -> None:
+    def __init__(
+        self,
+        components: Components,
+        prompts: PlannedPrompts,
+        pictures: int,
+        guidance_scale: float,
+        channels: torch.Tensor | None = None,
+    ) -> None:
+        """`channels` (1, n, height, width): what the checkpoint sees beside the latents, `image_channels.py`."""
         self._components = components
+        self._channels = channels
         self._prompts, self._pictures = prompts, pictures
         self._guidance_scale = guidance_scale
         self._dtype = components.dtype
@@ -88,6 +97,9 @@ class GuidedDenoiser:
         return noise_uncond, combined
 
     def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        if self._channels is not None:
+            seen = self._channels.to(latents.dtype).expand(len(latents), -1, -1, -1)
+            latents = torch.cat([latents, seen], dim=1)
         output = self._components.unet(latents, timestep, encoder_hidden_states=hidden, return_dict=False)[0]
         assert isinstance(output, torch.Tensor)
         return output.float()  # before guidance, which multiplies the rounding of a half

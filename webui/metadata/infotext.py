@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from webui.params import parameters
 from webui.prompt.weights import sections
 from webui.registry import canonical_sampler
-from webui.requests import ImageToImage, Inpaint, TextToImage
+from webui.requests import ImageToImage, Inpaint, PictureRequest
 
 Fields = dict[str, str | int | bool]
 """Keys of a parameter line and their values, as AUTOMATIC1111 holds them."""
@@ -24,7 +24,7 @@ _NEGATIVE = "Negative prompt:"
 
 
 def infotext(
-    request: TextToImage, picture: int, *, model_hash: str, version: str, extra: Mapping[str, object] | None = None
+    request: PictureRequest, picture: int, *, model_hash: str, version: str, extra: Mapping[str, object] | None = None
 ) -> str:
     """A1111's text for picture `picture` of a resolved request: prompts, then one line of `Key: value`.
 
@@ -56,13 +56,13 @@ def infotext(
     return "\n".join(lines).strip()
 
 
-def _of_image(request: TextToImage) -> dict[str, object]:
+def _of_image(request: PictureRequest) -> dict[str, object]:
     if not isinstance(request, ImageToImage):
         return {}
     return {"Denoising strength": _number(request.strength)}
 
 
-def _of_mask(request: TextToImage) -> dict[str, object]:
+def _of_mask(request: PictureRequest) -> dict[str, object]:
     """Only what differs from A1111's defaults, as there; None is left out."""
     if not isinstance(request, Inpaint):
         return {}
@@ -91,7 +91,7 @@ SAMPLING: Mapping[str, str] = {
 """Key -> field of the request, in A1111's order; written when the value is not the default."""
 
 
-def _of_sampling(request: TextToImage) -> dict[str, object]:
+def _of_sampling(request: PictureRequest) -> dict[str, object]:
     declared = parameters(type(request))
     values = {key: getattr(request, name) for key, name in SAMPLING.items()}
     changed = {key: value for key, value in values.items() if value != declared[SAMPLING[key]].default}
