@@ -103,9 +103,9 @@ class GuidedDenoiser:
     def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded) -> torch.Tensor:
         """The predictions under one text after the other, in one call."""
         output = self._components.unet(
-            torch.cat([latents] * len(texts)) if len(texts) > 1 else latents,
+            torch.cat([latents] * len(texts)),
             timestep,
-            encoder_hidden_states=torch.cat([text.hidden for text in texts]) if len(texts) > 1 else texts[0].hidden,
+            encoder_hidden_states=torch.cat([text.hidden for text in texts]),
             added_cond_kwargs=self._added(latents, texts),
             return_dict=False,
         )[0]
@@ -121,7 +121,8 @@ class GuidedDenoiser:
         scored = self._components.scores_pictures
         is_negative = [text is self._conditioning.uncond for text in texts]
         ids = [time_ids(size, score=_score(each) if scored else None) for each in is_negative for _ in latents]
-        return {"text_embeds": torch.cat(pooled), "time_ids": torch.tensor(ids, device=latents.device).to(latents)}
+        told = torch.tensor(ids, dtype=torch.float32, device=latents.device)  # a half cannot hold 2049
+        return {"text_embeds": torch.cat(pooled), "time_ids": told}
 
     @property
     def is_full_precision(self) -> bool:

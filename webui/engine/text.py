@@ -5,18 +5,19 @@ diffusers' StableDiffusionPipeline does it, and with SDXL's towers as StableDiff
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from webui.engine.embeddings import Embedding
+from webui.engine.embeddings import Embedding, EmbeddingShelf
 from webui.errors import CheckpointError
 from webui.prompt.chunks import Chunk, Vocabulary, chunks
 from webui.prompt.plan import PlannedPart, PromptPlan
 from webui.prompt.weights import Sections
+from webui.sentences import Sentence
 
 KEPT_ENCODINGS = 64
 """A few dozen KB each; enough for prompts that are changed back and forth."""
@@ -79,8 +80,8 @@ class Tower:
     tokenizer: Any
     encoder: Any
     """CLIPTextModel; CLIPTextModelWithProjection where the whole text's vector is wanted too."""
-    key: str = "clip_l"
-    """The name of its vectors in an embedding's file: "clip_l" or "clip_g"."""
+    key: str = ""
+    """The name of its vectors in an embedding's file: "clip_l" or "clip_g" of SDXL, "" where it is the only one."""
 
     @property
     def body(self) -> Any:
@@ -95,7 +96,14 @@ class PromptEncoder:
     not normed, whatever clip skip says (Podell et al. 2023, arXiv:2307.01952, section 2.1), features side by side.
     """
 
-    def __init__(self, towers: Sequence[Tower], *, is_xl: bool = False, zeroes_empty: bool = False) -> None:
+    def __init__(
+        self,
+        towers: Sequence[Tower],
+        *,
+        is_xl: bool = False,
+        zeroes_empty: bool = False,
+        embeddings: EmbeddingShelf | None = None,
+    ) -> None:
         """`zeroes_empty`: an empty negative prompt is zeros, as SDXL was trained, instead of an encoded empty text.
 
         Raises `CheckpointError` when the towers cut text into different tokens.
@@ -107,15 +115,23 @@ class PromptEncoder:
         self._is_xl = is_xl
         self.zeroes_empty = zeroes_empty
         self._tokenizer = first
-        self._embeddings: Mapping[str, Embedding] = {}
+        self._shelf = embeddings
+        self._embeddings: dict[str, Embedding] = {}
+        self._unfit: dict[str, Sentence] = {}
         self.vocabulary = Vocabulary(Words(first))
         self._kept: OrderedDict[object, Encoded] = OrderedDict()
 
-    def learn(self, embeddings: Mapping[str, Embedding]) -> None:
-        """Let prompts name these from now on; all of them must fit the towers."""
-        if dict(embeddings) != dict(self._embeddings):
-            self._embeddings = dict(embeddings)
-            vectors = {name: embedding.vectors for name, embedding in embeddings.items()}
+    def learn(self, plans: Sequence[PromptPlan]) -> None:
+        """Look for the embeddings that these prompts may name, as they are on the disk now."""
+        if self._shelf is None:
+            return
+        found = self._shelf.named_in(text for plan in plans for text in plan.texts)
+        wanted = {name: embedding for name, embedding in found.items() if embedding.misfit(self.widths) is None}
+        misfits = {name: embedding.misfit(self.widths) for name, embedding in found.items()}
+        self._unfit = {name: problem for name, problem in misfits.items() if problem is not None}
+        if wanted != self._embeddings:
+            self._embeddings = wanted
+            vectors = {name: embedding.vectors for name, embedding in wanted.items()}
             self.vocabulary = Vocabulary(Words(self._tokenizer), vectors)
             self.forget()
 
@@ -144,10 +160,15 @@ class PromptEncoder:
         return Encoded(torch.cat([encoded.hidden, *[empty] * missing], dim=1), encoded.pooled)
 
     def named(self, plans: Sequence[PromptPlan]) -> dict[str, Embedding]:
-        """The embeddings that the texts name, in order."""
-        said = (sections for plan in plans for sections in plan.texts.values())
-        placed = (place for each in said for chunk in chunks(each, self.vocabulary) for place in chunk.embeddings)
-        return {place.name: self._embeddings[place.name] for place in placed}
+        """The embeddings that the prompts name, in order."""
+        return {name: self._embeddings[name] for name in _named(plans, self.vocabulary)} if self._embeddings else {}
+
+    def unfit(self, plans: Sequence[PromptPlan]) -> dict[str, Sentence]:
+        """Embeddings that the prompts name and that cannot be used, and why."""
+        if not self._unfit:
+            return {}
+        vocabulary = Vocabulary(Words(self._tokenizer), dict.fromkeys(self._unfit, 1))
+        return {name: self._unfit[name] for name in _named(plans, vocabulary)}
 
     @property
     def widths(self) -> dict[str, int]:
@@ -216,6 +237,13 @@ class PromptEncoder:
             handle.remove()
 
 
+def _named(plans: Sequence[PromptPlan], vocabulary: Vocabulary) -> list[str]:
+    """The embeddings of a vocabulary that stand in the prompts, each once, in order."""
+    said = (sections for plan in plans for sections in plan.texts.values())
+    placed = (place for each in said for chunk in chunks(each, vocabulary) for place in chunk.embeddings)
+    return list(dict.fromkeys(place.name for place in placed))
+
+
 def emphasised(hidden: torch.Tensor, weights: torch.Tensor, emphasis: str) -> torch.Tensor:
     """(chunks, tokens, hidden) under (chunks, tokens) weights, by a name in `webui.prompt.weights.EMPHASIS`.
 
@@ -246,8 +274,11 @@ class PlannedPrompts:
         self._positive, self._negative = positive, negative
         self.tags = positive.tags
         plans = [plan for plan in (positive, negative) if plan is not None]
+        encoder.learn(plans)
         self.embeddings = encoder.named(plans)
         """Those that the prompts name."""
+        self.unfit_embeddings = encoder.unfit(plans)
+        """Those that the prompts name without effect, and why."""
         said = {text: sections for plan in plans for text, sections in plan.texts.items()}
         encoded = {text: encoder.encode(sections, emphasis, clip_skip) for text, sections in said.items()}
         longest = max(each.hidden.shape[1] for each in encoded.values())
