@@ -194,14 +194,15 @@ def _unet(**others: Any) -> Any:
     return UNet2DConditionModel(**(usual | others))
 
 
-def _vae() -> Any:
+def _vae(**others: Any) -> Any:
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1, latent_channels=4, norm_num_groups=4,
-        sample_size=NATIVE_SIZE,
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "block_out_channels": (8, 8, 8, 8), "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4,
+        "sample_size": NATIVE_SIZE,
+    }  # fmt: skip
+    return AutoencoderKL(**(usual | others))
 
 
 def _write_json(path: Path, values: object) -> None:
