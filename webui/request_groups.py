@@ -188,6 +188,68 @@ class HiresFields:
     ] = 0.0  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SoftInpaintingFields:
+    """The mask as a strength for each pixel instead of a border (AUTOMATIC1111's "soft inpainting")."""
+
+    soft_inpainting: Annotated[
+        bool,
+        Param(label="Soft inpainting", help="Grey parts of the mask change a little instead of wholly or not at all."),
+    ] = False  # fmt: skip
+    soft_schedule_bias: Annotated[
+        float,
+        Param(0.0, 8.0, step=0.1, label="Schedule bias",
+              help="When the original is kept: above 1 more in the first steps, below 1 more in the last."),
+    ] = 1.0  # fmt: skip
+    soft_preservation: Annotated[
+        float,
+        Param(0.0, 8.0, step=0.05, label="Preservation strength",
+              help="How strongly partly masked places keep the original."),
+    ] = 0.5  # fmt: skip
+    soft_contrast: Annotated[
+        float,
+        Param(1.0, 32.0, step=0.5, label="Transition contrast boost",
+              help="How sharp details stay where old and new are mixed."),
+    ] = 4.0  # fmt: skip
+    soft_mask_influence: Annotated[
+        float,
+        Param(0.0, 1.0, step=0.05, label="Mask influence",
+              help="How much of the painted mask counts when the result is laid over the original."),
+    ] = 0.0  # fmt: skip
+    soft_difference_threshold: Annotated[
+        float,
+        Param(0.0, 8.0, step=0.25, label="Difference threshold",
+              help="How much a place must have changed to be taken from the new picture."),
+    ] = 0.5  # fmt: skip
+    soft_difference_contrast: Annotated[
+        float,
+        Param(0.0, 8.0, step=0.25, label="Difference contrast", help="How sharply that is decided."),
+    ] = 2.0  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OutpaintingFields:
+    """By how many pixels a picture grows on each side; what is new is painted, as if it were masked."""
+
+    outpaint_left: Annotated[
+        int, Param(0, 512, step=8, label="Outpaint left", help="Pixels that the picture grows by on the left.")
+    ] = 0
+    outpaint_right: Annotated[
+        int, Param(0, 512, step=8, label="Outpaint right", help="Pixels that the picture grows by on the right.")
+    ] = 0
+    outpaint_up: Annotated[
+        int, Param(0, 512, step=8, label="Outpaint up", help="Pixels that the picture grows by at the top.")
+    ] = 0
+    outpaint_down: Annotated[
+        int, Param(0, 512, step=8, label="Outpaint down", help="Pixels that the picture grows by at the bottom.")
+    ] = 0
+
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
+        return self.outpaint_left, self.outpaint_up, self.outpaint_right, self.outpaint_down
+
+
 def hires_sizes(size: Size, fields: HiresFields) -> tuple[Size, Size]:
     """What a picture of `size` is enlarged to, and what of that is kept: the middle (AUTOMATIC1111's rule)."""
     width, height = size

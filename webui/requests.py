@@ -16,7 +16,16 @@ from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, Request, of_kinds
-from webui.request_groups import HiresFields, ModelFields, NoiseFields, SamplerFields, Size, hires_sizes
+from webui.request_groups import (
+    HiresFields,
+    ModelFields,
+    NoiseFields,
+    OutpaintingFields,
+    SamplerFields,
+    Size,
+    SoftInpaintingFields,
+    hires_sizes,
+)
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
 
@@ -188,6 +197,14 @@ class ImageToImage(PictureRequest):
         Param(label="Resize mode", choices="resize_mode",
               help="What happens when the picture has another shape than the result."),
     ] = "Just resize"  # fmt: skip
+    color_correction: Annotated[
+        bool, Param(label="Colour correction", help="Gives the result the colours of the picture it begins with.")
+    ] = False
+    image_guidance_scale: Annotated[
+        float,
+        Param(0.0, 3.0, step=0.05, label="Image guidance scale",
+              help="How strongly an instruct-pix2pix checkpoint keeps to the picture; others have no use for it."),
+    ] = 1.5  # fmt: skip
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -200,7 +217,7 @@ class ImageToImage(PictureRequest):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Inpaint(ImageToImage):
+class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
     """A picture of which only the masked part is painted anew."""
 
     kind: ClassVar[str] = "inpaint"
@@ -271,13 +288,14 @@ def _with_canonical_names(request_type: type[Request], values: Mapping[str, Any]
         name: int(value) if types[name] is int and isinstance(value, float) and value.is_integer() else value
         for name, value in values.items()
     }
-    if isinstance(result.get("sampler"), str):
-        sampler, schedule = canonical_sampler(result["sampler"])
-        result["sampler"] = sampler
-        if schedule:
-            result["schedule"] = schedule
-    if isinstance(result.get("schedule"), str):
-        result["schedule"] = canonical_schedule(result["schedule"])
+    for prefix in ("", "hires_"):
+        if isinstance(result.get(f"{prefix}sampler"), str):
+            sampler, schedule = canonical_sampler(result[f"{prefix}sampler"])
+            result[f"{prefix}sampler"] = sampler
+            if schedule:
+                result[f"{prefix}schedule"] = schedule
+        if isinstance(result.get(f"{prefix}schedule"), str):
+            result[f"{prefix}schedule"] = canonical_schedule(result[f"{prefix}schedule"])
     return result
 
 

@@ -66,7 +66,9 @@ def test_a_file_is_placed_in_the_devices_precision(pairs: Any, tmp_path: Path) -
     components = load_checkpoint(passport_of(tmp_path / "half.safetensors"), CPU, "SDPA")
     networks = (components.unet, components.vae, components.towers[0].encoder)
     assert {tensor.dtype for network in networks for tensor in network.parameters()} == {torch.float32}
-    assert {tensor.device.type for network in networks for tensor in (*network.parameters(), *network.buffers())} == {"cpu"}
+    assert {tensor.device.type for network in networks for tensor in (*network.parameters(), *network.buffers())} == {
+        "cpu"
+    }
 
 
 @pytest.mark.parametrize("wraps", [True, False])

@@ -111,12 +111,11 @@ class GuidedDenoiser:
 
     def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded) -> torch.Tensor:
         """The predictions under one text after the other, in one call."""
-        rows = torch.cat([latents] * len(texts))
+        seen = latents
         if self._channels is not None:
-            seen = self._channels.to(latents.dtype).expand(len(rows), -1, -1, -1)
-            rows = torch.cat([rows, seen], dim=1)
+            seen = torch.cat([latents, self._channels.to(latents.dtype).expand(len(latents), -1, -1, -1)], dim=1)
         output = self._components.unet(
-            rows,
+            torch.cat([seen] * len(texts)),
             timestep,
             encoder_hidden_states=torch.cat([text.hidden for text in texts]),
             added_cond_kwargs=self._added(latents, texts),

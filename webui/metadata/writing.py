@@ -69,6 +69,8 @@ def convert(png: bytes, file_format: Literal["JPEG", "WEBP"], quality: int = 90,
 def _own(request: PictureRequest, picture: int) -> str:
     own = {name: value for name, value in to_values(request).items() if name not in NOT_IN_PICTURE}
     own |= {"kind": request.kind, "seed": request.seed_of(picture)}
+    if request.variation_strength:
+        own["variation_seed"] = request.variation_seed_of(picture)
     return json.dumps(own, ensure_ascii=False)
 
 

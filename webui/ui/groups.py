@@ -19,7 +19,20 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "inpainting": (
         *("mask_mode", "mask_blur", "masked_content", "inpaint_area", "padding", "keep_untouched"),
     ),
+    "hires": (
+        *("hires", "hires_upscaler", "hires_scale", "hires_width", "hires_height", "hires_steps", "hires_strength"),
+        *("hires_sampler", "hires_schedule", "hires_guidance_scale", "hires_prompt", "hires_negative_prompt"),
+    ),
+    "outpainting": ("outpaint_left", "outpaint_right", "outpaint_up", "outpaint_down"),
+    "soft_inpainting": (
+        *("soft_inpainting", "soft_schedule_bias", "soft_preservation", "soft_contrast"),
+        *("soft_mask_influence", "soft_difference_threshold", "soft_difference_contrast"),
+    ),
     "sampling": ("sampler", "schedule"),
+    "noise": (
+        *("variation_seed", "variation_strength", "seed_resize_width", "seed_resize_height", "noise_source"),
+    ),
+    "model": ("refiner", "refiner_switch_at", "vae", "tiling", "color_correction", "image_guidance_scale"),
     "prompt": ("emphasis", "clip_skip"),
     "sampler_options": (
         *("eta", "ddim_eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "eta_noise_seed_delta"),

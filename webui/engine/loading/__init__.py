@@ -51,7 +51,9 @@ def load_vae(path: Path, device: Device) -> Any:  # AutoencoderKL; diffusers is 
     try:
         return load_vae_folder(path, device, is_xl=False) if path.is_dir() else read_vae_file(path, device)
     except CheckpointError as error:
-        raise CheckpointError("VAE '{name}' cannot be used: {problem}", name=path.name, problem=error.sentence) from error
+        raise CheckpointError(
+            "VAE '{name}' cannot be used: {problem}", name=path.name, problem=error.sentence
+        ) from error
 
 
 def with_vae(components: Components, vae: Any, *, is_file: bool) -> Components:
