@@ -12,19 +12,21 @@ from webui.engine import memory
 from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
 from webui.engine.embeddings import EmbeddingShelf
+from webui.engine.extensions import EngineExtensions
 from webui.engine.generation import Generation, Helpers
 from webui.engine.loading import load_checkpoint
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
 from webui.errors import UserError
 from webui.events import Event, Failed, Progress, Started
+from webui.extensions.shelf import Shelf
 from webui.library import Library, Passport
 from webui.requests import PictureRequest
 
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEngine":
+def create_engine(models_dir: Path, device: str, worker: int = 0, shelf: Shelf | None = None) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
     Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
@@ -32,7 +34,11 @@ def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEng
     chosen = pick_device(device, worker)
     attention = fastest_attention(chosen.torch_device)
     return PictureEngine(
-        Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings")
+        Library(models_dir / "checkpoints"),
+        chosen,
+        attention,
+        EmbeddingShelf(models_dir / "embeddings"),
+        EngineExtensions(shelf, models_dir),
     )
 
 
@@ -40,11 +46,17 @@ class PictureEngine:
     """Implements `contract.Engine`; one job at a time."""
 
     def __init__(
-        self, library: Library, device: Device, attention: str, embeddings: EmbeddingShelf | None = None
+        self,
+        library: Library,
+        device: Device,
+        attention: str,
+        embeddings: EmbeddingShelf | None = None,
+        extensions: EngineExtensions | None = None,
     ) -> None:
         self._library = library
         self._device = device
         self._attention = attention
+        self._extensions = extensions or EngineExtensions(None, Path())
         self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention, embeddings))
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
@@ -72,7 +84,8 @@ class PictureEngine:
             components = self._models.get(passport)
             model_hash = passport.hash
         helpers = Helpers(lambda name: self._models.get(self._find(name)))
-        yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers).events()
+        extensions = self._extensions.begin(job, request, components, stopwatch, self.free_memory)
+        yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers, extensions).events()
 
     def _find(self, name: str) -> Passport:
         """The passport of a checkpoint; the folder is looked at again unless the one in memory is still the same."""
