@@ -48,9 +48,7 @@ def routes(app: App) -> APIRouter:
         return {
             "kind": kind,
             "parameters": [_parameter_json(p) for p in parameters(request_type).values()],
-            "extensions": _options_json(app.extensions.option_types())
-            if "extensions" in parameters(request_type)
-            else {},
+            "extensions": {} if request_type.is_training else _options_json(app.extensions.option_types()),
         }
 
     return router

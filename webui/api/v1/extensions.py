@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from webui.api.v1.bodies import store_body
 from webui.app import App
 from webui.errors import ExtensionError, NotOperator
+from webui.extensions.desk import ExtensionDesk
 from webui.extensions.sources import is_address
 
 HEADER = "X-Easel-Operator"
@@ -80,6 +81,11 @@ def _of_operator(app: App) -> APIRouter:
                 return await asyncio.to_thread(desk.update, name, path)
             return await asyncio.to_thread(desk.install, path, is_upload=True)
 
+    _add_decisions(router, desk)
+    return router
+
+
+def _add_decisions(router: APIRouter, desk: ExtensionDesk) -> None:
     @router.post("/{name}/enable")
     def enable(name: str) -> dict[str, Any]:
         """Try to import it in a process of its own, then let it run as its files are now."""
@@ -105,5 +111,3 @@ def _of_operator(app: App) -> APIRouter:
         """Take it off the disk."""
         desk.remove(name)
         return {"name": name}
-
-    return router
