@@ -185,11 +185,6 @@ class NotOperator(UserError):
 
     status = 403
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This needs the operator's token, which Easel prints in its console when it starts. Copy it from there."
-        )
-
 
 class EngineDied(UserError):
     """The engine process ended in the middle of a job. Exit code None: the server went down together with it."""
