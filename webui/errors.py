@@ -172,6 +172,15 @@ class CannotSaveStyles(UserError):
         )
 
 
+class JobFailed(UserError):
+    """The job that a client waits for ended without its pictures."""
+
+    status = 500
+
+    def __init__(self, reason: Sentence) -> None:
+        super().__init__("The job failed: {reason}", reason=reason)
+
+
 class EngineDied(UserError):
     """The engine process ended in the middle of a job. Exit code None: the server went down together with it."""
 

@@ -7,6 +7,7 @@ A page that runs in somebody's browser is not trusted because it reached 127.0.0
 requests there (CVE-2024-11045, CVE-2024-10481), under a name of its own too (DNS rebinding).
 """
 
+import base64
 import hashlib
 import hmac
 import html
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
 UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs")
+SDAPI = "/sdapi/v1/"
+"""AUTOMATIC1111's API, whose pictures come as base64 inside JSON."""
 DATASET_BYTES = 4 * 2**30
 DATASET_PATH = re.compile(r"/api/v1/datasets/[^/]+/files")
 """A whole dataset may come as one .zip."""
@@ -142,7 +145,9 @@ class Keys:
 
     def has_token(self, caller: Caller) -> bool:
         scheme, _, offered = caller.header("authorization").partition(" ")
-        return scheme.lower() == "bearer" and _same(offered.strip(), self._token)
+        if scheme.lower() == "basic":  # what AUTOMATIC1111's clients send: any user, the token as the password
+            offered = _password(offered)
+        return scheme.lower() in ("bearer", "basic") and _same(offered.strip(), self._token)
 
     def has_cookie(self, caller: Caller) -> bool:
         # http.cookies gives up at the first odd cookie, and other programs on this host may have set one.
@@ -176,7 +181,7 @@ class Gate:
         if refusal is NO_TOKEN and self._keys.use_link(caller):
             await self._let_in(answer)
         elif refusal is not None:
-            await answer.refuse(refusal, as_json=caller.path.startswith("/api/"))
+            await answer.refuse(refusal, as_json=caller.path.startswith(("/api/", SDAPI)))
         else:
             await self._pass_on(scope, receive, answer, caller)
 
@@ -233,7 +238,7 @@ class Gate:
             if not counted.is_too_large:
                 raise
         if counted.is_too_large and not answer.has_started:
-            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith("/api/"))
+            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith(("/api/", SDAPI)))
 
 
 class Counted:
@@ -306,12 +311,20 @@ def _limit(caller: Caller) -> int:
     path = caller.path.rstrip("/")
     if DATASET_PATH.fullmatch(path) and caller.method == "POST":
         return DATASET_BYTES
-    return UPLOAD_BYTES if path in UPLOAD_PATHS else BODY_BYTES
+    return UPLOAD_BYTES if path in UPLOAD_PATHS or path.startswith(SDAPI) else BODY_BYTES
 
 
 def _declared_length(caller: Caller) -> int:
     length = caller.header("content-length")
     return int(length) if length.isascii() and length.isdigit() else 0
+
+
+def _password(encoded: str) -> str:
+    """Of HTTP's basic authentication (RFC 7617); "" for what is none."""
+    try:
+        return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _same(offered: str, secret: str) -> bool:
