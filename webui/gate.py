@@ -202,10 +202,10 @@ class Gate:
             return WRONG_HOST
         if CLOSED_PATHS.search(caller.path):
             return CLOSED
-        if not self._is_own_origin(caller):
-            return OTHER_SITE
         if (refusal := self._unknown(caller)) is not None:
             return refusal
+        if not self._is_own_origin(caller):
+            return OTHER_SITE
         if _declared_length(caller) > _limit(caller):
             return TOO_LARGE
         return None
