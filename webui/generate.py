@@ -85,7 +85,9 @@ def values_of(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
-    """What is asked for: with a mask inpainting, with a picture img2img, else txt2img."""
+    """What is asked for: with a mask or a growing picture inpainting, with a picture img2img, else txt2img."""
+    if any(name.startswith("outpaint_") for name in values):
+        return "inpaint"
     return next((kind for name, kind in PICTURES.items() if name in values), "txt2img")
 
 

@@ -175,6 +175,8 @@ class TextToImage(HiresFields, PictureRequest):
 
 PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """Of an uploaded picture: see `inputs.py`."""
+MaskId = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
+"""The same, or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -223,8 +225,8 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
     kind: ClassVar[str] = "inpaint"
 
     mask: Annotated[
-        PictureId, Param(label="Mask", help="A picture of the same size, uploaded before: white is painted anew.")
-    ]
+        MaskId, Param(label="Mask", help="A picture of the same size, uploaded before: white is painted anew.")
+    ] = ""
     mask_mode: Annotated[
         str, Param(label="Mask mode", choices="mask_mode", help="Whether the masked part or all the rest is painted.")
     ] = "Inpaint masked"
@@ -254,9 +256,15 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
               help="Every pixel that is not masked stays exactly as it is; a soft edge then lies inside the mask."),
     ] = False  # fmt: skip
 
+    @model_validator(mode="after")
+    def _something_is_painted(self) -> "Inpaint":
+        if not self.mask and not any(self.margins):
+            raise InvalidRequest("There is nothing to paint: give a mask, or pixels by which the picture grows.")
+        return self
+
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self.image, self.mask
+        return tuple(name for name in (self.image, self.mask) if name)
 
 
 REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint)), **TRAIN_REQUESTS}

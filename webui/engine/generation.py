@@ -245,7 +245,7 @@ class Generation:
             yield self._progress("decoding", picture, self._steps)
             with self._stopwatch.phase("decoding"):
                 decoded = decode(self._components.vae, latents[number])
-                image = self._beginning.finish(decoded.image)
+                image = self._beginning.finish(decoded.image, latents[number])
                 text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__)
                 png = encode_png(image, self._request, picture, text)
             if decoded.warning:

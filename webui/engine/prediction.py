@@ -109,11 +109,14 @@ class GuidedDenoiser:
             combined = combined + weight * (noise - noise_uncond)
         return noise_uncond, combined
 
-    def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded) -> torch.Tensor:
-        """The predictions under one text after the other, in one call."""
+    def _unet(
+        self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded, is_blind: bool = False
+    ) -> torch.Tensor:
+        """The predictions under one text after the other, in one call; `is_blind` without what is seen beside them."""
         seen = latents
         if self._channels is not None:
-            seen = torch.cat([latents, self._channels.to(latents.dtype).expand(len(latents), -1, -1, -1)], dim=1)
+            channels = torch.zeros_like(self._channels) if is_blind else self._channels
+            seen = torch.cat([latents, channels.to(latents.dtype).expand(len(latents), -1, -1, -1)], dim=1)
         output = self._components.unet(
             torch.cat([seen] * len(texts)),
             timestep,
