@@ -61,9 +61,9 @@ def read_single_file(passport: Passport, device: Device) -> Parts:
     )
 
 
-def read_vae_file(path: Path, device: Device) -> Any:
-    """An AutoencoderKL alone in a file, with LDM keys, or cut out of a whole model. Raises `CheckpointError`."""
-    return _vae(open_weights(path), device, is_xl=False)
+def read_vae_file(path: Path, device: Device, *, is_xl: bool) -> Any:
+    """An AutoencoderKL alone in a file, or the one of a whole model. Raises `CheckpointError`."""
+    return _vae(open_weights(path), device, is_xl=is_xl)
 
 
 def kind_of(weights: Weights) -> str:
