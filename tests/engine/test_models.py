@@ -118,7 +118,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def vae_file(checkpoint: Path, target: Path, prefix: str = "") -> Path:
     """The autoencoder of a single file alone, as people share them."""
     own = "first_stage_model."
-    tensors = {prefix + key.removeprefix(own): value for key, value in load_file(checkpoint).items() if key.startswith(own)}
+    tensors = {
+        prefix + key.removeprefix(own): value for key, value in load_file(checkpoint).items() if key.startswith(own)
+    }
     save_file(tensors, target)
     return target
 

@@ -24,7 +24,8 @@ PUBLISHED: dict[str, tuple[dict[str, Any], tuple[int, int] | None]] = {
     ),
     "sdxl": (
         {
-            **XL, "cross_attention_dim": 2048, "attention_head_dim": [5, 10, 20], "block_out_channels": [320, 640, 1280],
+            **XL, "cross_attention_dim": 2048, "attention_head_dim": [5, 10, 20],
+            "block_out_channels": [320, 640, 1280],
             "down_block_types": [PLAIN, CROSS, CROSS], "transformer_layers_per_block": [1, 2, 10],
             "projection_class_embeddings_input_dim": 2816,
         },

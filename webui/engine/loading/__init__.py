@@ -51,7 +51,9 @@ def load_vae(path: Path, device: Device, *, is_xl: bool = False) -> Any:  # Auto
     try:
         return (load_vae_folder if path.is_dir() else read_vae_file)(path, device, is_xl=is_xl)
     except CheckpointError as error:
-        raise CheckpointError("VAE '{name}' cannot be used: {problem}", name=path.name, problem=error.sentence) from error
+        raise CheckpointError(
+            "VAE '{name}' cannot be used: {problem}", name=path.name, problem=error.sentence
+        ) from error
 
 
 def with_vae(components: Components, path: Path, device: Device) -> Components:
