@@ -130,7 +130,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         edited(lambda tensors: [tensors.pop(key) for key in list(tensors) if key.startswith("cond_stage")]),
         "holds no text encoder",
     ),
-    "a weight gone": (edited(lambda tensors: tensors.pop(CONV)), "its denoiser lacks 1 of its weights, first down_blocks"),
+    "a weight gone": (edited(lambda tensors: tensors.pop(CONV)), "its denoiser lacks 1 of its weights, first down_bl"),
     "a weight more": (
         edited(lambda tensors: tensors.update({"model.diffusion_model.middle_block.1.gate.weight": torch.ones(2)})),
         "holds 1 weights that such a network has no place for, first mid_block.attentions.0.gate",

@@ -1,4 +1,4 @@
-"""Textual inversion: words with vectors of their own, from files of models/embeddings (Gal et al. 2022, arXiv:2208.01618).
+"""Textual inversion (Gal et al. 2022, arXiv:2208.01618): words with vectors of their own, from models/embeddings.
 
 Owns finding and reading them in all formats; where their vectors stand in a prompt is known to `text`.
 """

@@ -13,7 +13,7 @@ from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
 from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.generation import Generation, Helpers
-from webui.engine.loading import load_checkpoint
+from webui.engine.loading import load_checkpoint, with_vae
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
 from webui.errors import UserError
@@ -45,7 +45,11 @@ class PictureEngine:
         self._library = library
         self._device = device
         self._attention = attention
-        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention, embeddings))
+        self._models = ModelCache(
+            lambda passport: load_checkpoint(passport, device, attention, embeddings),
+            load_vae=lambda path, components: with_vae(components, path, device),
+            available=lambda: memory.available(device.torch_device),
+        )
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""

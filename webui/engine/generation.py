@@ -5,7 +5,7 @@ made of is known to `passes`, how a step or a picture is made to `denoise` and `
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from webui.engine.previews import Previewer, previewer
 from webui.engine.seeds import Seeds
 from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
+from webui.engine.text import PlannedPrompts
 from webui.engine.tiling import tiled
 from webui.engine.vae import decode
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
@@ -51,6 +52,13 @@ class Helpers:
     """Names that `upscale` knows."""
 
 
+def used_embeddings(prompts: Iterable[PlannedPrompts]) -> Mapping[str, object]:
+    """What a picture's text says of them, as AUTOMATIC1111 writes it."""
+    named = {name: embedding for each in prompts for name, embedding in each.embeddings.items()}
+    hashes = ", ".join(f"{name}: {embedding.hash}" for name, embedding in named.items())
+    return {"TI hashes": hashes or None}
+
+
 class Generation:
     """A job under way. `events` may be walked through once."""
 
@@ -74,6 +82,8 @@ class Generation:
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         self._warned: set[Sentence] = set()
         self._beginning = Beginning()
+        self._used: Mapping[str, object] = {}
+        """What the pictures' texts tell beside the request."""
         self._passes: tuple[Pass, ...] = ()
 
     def events(self) -> Iterator[Event]:
@@ -87,7 +97,9 @@ class Generation:
             with self._stopwatch.phase("encoding"):
                 self._beginning = beginning_of(request, self._job.inputs, parts)
                 self._passes = passes_of(request, parts, self._beginning, self._helpers.load)
+                self._used = used_embeddings(each.prompts for each in self._passes)
             yield from self._unknown_tags()
+            yield from self._unfit_embeddings()
             yield from self._pictures()
 
     def _pictures(self) -> Iterator[Event]:
@@ -117,6 +129,10 @@ class Generation:
             yield from self._warn(
                 Sentence("“{tag}” in the prompt has no effect: nothing here knows such tags.", tag=written)
             )
+
+    def _unfit_embeddings(self) -> Iterator[Event]:
+        for name, problem in (item for each in self._passes for item in each.prompts.unfit_embeddings.items()):
+            yield from self._warn(Sentence("The embedding '{name}' has no effect: {why}", name=name, why=problem))
 
     def _saved(self) -> tuple[SavedJob, Sentence | None]:
         """Where to begin, and a warning when the job's state is of no use."""
@@ -246,7 +262,9 @@ class Generation:
             with self._stopwatch.phase("decoding"):
                 decoded = decode(self._components.vae, latents[number])
                 image = self._beginning.finish(decoded.image, latents[number])
-                text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__)
+                text = infotext(
+                    self._request, picture, model_hash=self._model_hash, version=__version__, extra=self._used
+                )
                 png = encode_png(image, self._request, picture, text)
             if decoded.warning:
                 yield from self._warn(decoded.warning)

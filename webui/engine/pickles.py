@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from webui.errors import CheckpointError
+from webui.sentences import Sentence
 
 SECONDS = 120
 MOST_SWELLING = 4
@@ -55,11 +56,15 @@ def check_beginning(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(512)
     if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError("{name} is a Git-LFS pointer, not a model file. Download it again.", name=path.name)
+        raise _disguised(path, Sentence("a Git-LFS pointer"))
     if start.lstrip()[:1] == b"<":
-        raise CheckpointError("{name} is an HTML page, not a model file. Download it again.", name=path.name)
+        raise _disguised(path, Sentence("an HTML page"))
     if not start.startswith((b"PK\x03\x04", b"\x80")):
         raise CheckpointError("{name} is no file that torch has written. Download it again.", name=path.name)
+
+
+def _disguised(path: Path, found: Sentence) -> CheckpointError:
+    return CheckpointError("{name} is {found}, not a model file. Download it again.", name=path.name, found=found)
 
 
 def _check_archive(path: Path) -> None:
