@@ -22,9 +22,8 @@ pytestmark = pytest.mark.torch
 def half_engine(models_dir: Path) -> PictureEngine:
     """An engine in fp16, as on a graphics card, on the CPU."""
     device = Device(torch_device=torch.device("cpu"), name="CPU in halves", dtype=torch.float16)
-    made = PictureEngine(
-        Library(models_dir / "checkpoints"), device, "SDPA", Upscalers(models_dir / "upscalers", device)
-    )
+    upscalers = Upscalers(models_dir / "upscalers", device)
+    made = PictureEngine(Library(models_dir / "checkpoints"), device, "SDPA", upscalers=upscalers)
     made.warm_up("epsilon")
     return made
 

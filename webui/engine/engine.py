@@ -11,8 +11,9 @@ from webui.contract import EngineInfo, Job, SignalSource
 from webui.engine import memory
 from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
+from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.generation import Generation
-from webui.engine.loader import load_checkpoint
+from webui.engine.loading import load_checkpoint
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.upscaling import Upscalers
@@ -34,19 +35,29 @@ def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEng
     """
     chosen = pick_device(device, worker)
     attention = fastest_attention(chosen.torch_device)
-    upscalers = Upscalers(models_dir / UPSCALERS, chosen)
-    return PictureEngine(Library(models_dir / "checkpoints"), chosen, attention, upscalers)
+    return PictureEngine(
+        Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings"),
+        upscalers=Upscalers(models_dir / UPSCALERS, chosen),
+    )  # fmt: skip
 
 
 class PictureEngine:
     """Implements `contract.Engine`; one job at a time."""
 
-    def __init__(self, library: Library, device: Device, attention: str, upscalers: Upscalers) -> None:
+    def __init__(
+        self,
+        library: Library,
+        device: Device,
+        attention: str,
+        embeddings: EmbeddingShelf | None = None,
+        *,
+        upscalers: Upscalers,
+    ) -> None:
         self._library = library
         self._upscalers = upscalers
         self._device = device
         self._attention = attention
-        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention))
+        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention, embeddings))
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
