@@ -24,7 +24,7 @@ export async function startForm(spec, values) {
   const restored = { ...fresh, ...fitting(form, saved) };
   form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   watch(spec.kind);
-  setTimeout(() => (document.documentElement.dataset.easelStarted = spec.kind));  // when Gradio has drawn the values
+  setTimeout(() => tellStarted(spec.kind));  // when Gradio has drawn the values
   const elements = form.names.map((name) => spec.fields[name].element);
   if (elements.some(isTouched)) remember(spec.kind);
   const shown = { ...restored, checkpoint: checkpointUpdate(restored.checkpoint) };
@@ -40,11 +40,13 @@ export function saveForm(kind, values) {
   if (current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
 
-/** Send the form as one job. An emptied number is left out, which asks for the field's default. */
-export function submitForm(kind, names, values) {
-  const request = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+/** Send the form as one job. */
+export const submitForm = (kind, names, values) => void book.submit(kind, valuesOf(kind, names, values));
+
+/** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
+export function valuesOf(kind, names, values) {
   if (forms.has(kind)) saveForm(kind, values);
-  void book.submit(kind, request);
+  return Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
 }
 
 /** Gradio's answer to a click on the hidden fill button: the values now, with the pending ones put in. */
@@ -93,6 +95,12 @@ export async function reloadCheckpoints([current]) {
 
 /** All checkpoints with title, size and problem, and the name of the default one. */
 export const knownCheckpoints = () => checkpoints;
+
+const started = new Set();
+/** For tests: which forms hold what they held at the last visit. */
+function tellStarted(kind) {
+  document.documentElement.dataset.easelStarted = [...started.add(kind)].join(" ");
+}
 
 let tellLoaded;
 /** Resolves when the checkpoints have been asked for the first time, whatever came of it. */
