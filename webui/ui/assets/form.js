@@ -26,7 +26,7 @@ export async function startForm(spec, values) {
   form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   watch(spec.kind);
   setTimeout(() => {  // when Gradio has drawn the values
-    document.documentElement.dataset.easelStarted = spec.kind;
+    tellStarted(spec.kind);
     announce(spec.kind);
   });
   const elements = form.names.map((name) => spec.fields[name].element);
@@ -45,11 +45,13 @@ export function saveForm(kind, values) {
   if (current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
 
-/** Send the form as one job. An emptied number is left out, which asks for the field's default. */
-export function submitForm(kind, names, values) {
-  const request = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+/** Send the form as one job. */
+export const submitForm = (kind, names, values) => void book.submit(kind, valuesOf(kind, names, values), chosenStyles(kind));
+
+/** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
+export function valuesOf(kind, names, values) {
   if (forms.has(kind)) saveForm(kind, values);
-  void book.submit(kind, request, chosenStyles(kind));
+  return Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
 }
 
 /** The values of a form as they were last written down, a moment behind what is typed. */
@@ -104,6 +106,12 @@ export async function reloadCheckpoints([current]) {
 
 /** All checkpoints with title, size and problem, and the name of the default one. */
 export const knownCheckpoints = () => checkpoints;
+
+const started = new Set();
+/** For tests: which forms hold what they held at the last visit. */
+function tellStarted(kind) {
+  document.documentElement.dataset.easelStarted = [...started.add(kind)].join(" ");
+}
 
 let tellLoaded;
 /** Resolves when the checkpoints have been asked for the first time, whatever came of it. */
