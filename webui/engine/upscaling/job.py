@@ -41,7 +41,7 @@ class UpscaleJob:
 
     def events(self) -> Iterator[Event]:
         """Everything up to the final event. Raises `UnknownName`, or `CheckpointError` for a file that is no use."""
-        yield self._progress("loading")
+        yield self._progress("preparing")
         with self._stopwatch.phase("loading"):
             names = self._request.upscalers
             before = self._picture.size
@@ -56,7 +56,7 @@ class UpscaleJob:
         if isinstance(made, Signal):
             yield ENDS.get(made) or Done(timings=self._stopwatch.timings())
             return
-        yield self._progress("decoding")
+        yield self._progress("saving")
         with self._stopwatch.phase("decoding"):
             text = postprocessing(self._request, before)
             png = encode_enlarged(made, text)

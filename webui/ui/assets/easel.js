@@ -2,6 +2,7 @@
 
 import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
+import * as extras from "./extras.js";
 import { book } from "./jobs.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
@@ -17,6 +18,7 @@ import * as training from "./training.js";
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
+export { reloadUpscalers, submitExtras } from "./extras.js";
 export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
 export { book } from "./jobs.js";
@@ -26,13 +28,14 @@ result.define();
 styles.define();
 canvas.define();
 source.define();
+extras.define();
 dataset.define();
 trainForm.define();
 training.define();
 rememberTab();
 status.define();
 status.followInTitle();
-listenToKeys(["txt2img", "img2img"]);
+listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
 countPrompts("txt2img");
 
