@@ -84,10 +84,11 @@ class App:
             models_changed=self.refresh_models,
         )
 
-    def start(self, *, engines_wait: bool = False) -> None:
+    def start(self, *, engines_wait: bool = False, warm_up: bool = True) -> None:
         """Go on where the last server stopped and start the engines; returns before they are ready.
 
-        With `engines_wait` they start at the first job, or when `let_engines_start` is called.
+        With `engines_wait` they start at the first job, or when `let_engines_start` is called; with `warm_up` they load
+        the default checkpoint ahead of it.
         """
         self.outputs.sweep(self.store.has_picture_at)
         for record in self.store.recover():
@@ -98,6 +99,10 @@ class App:
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()
+        if warm_up:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
         try:
             checkpoint = self.library.default(self.options.current.default_checkpoint).name
         except CheckpointError as error:
@@ -143,10 +148,12 @@ class App:
     def _requested(self, kind: str, values: Mapping[str, Any]) -> Request:
         if kind in TRAIN_REQUESTS:
             return self._training(kind, values)
-        return self._upscale(values) if kind == Upscale.kind else self._picture(kind, values)
+        return self.upscale_request(values) if kind == Upscale.kind else self._picture(kind, values)
 
-    def _upscale(self, values: Mapping[str, Any]) -> Request:
+    def upscale_request(self, values: Mapping[str, Any]) -> Upscale:
+        """The request, if its upscalers and picture are there. Raises `InvalidRequest`, `UnknownName` or `NotFound`."""
         request = build(Upscale.kind, values)
+        assert isinstance(request, Upscale)
         names = self.upscalers()
         for field in ("upscaler", "second_upscaler"):
             if (name := getattr(request, field)) not in names:

@@ -1,5 +1,6 @@
-"""The Extras tab: which controls enlarging has and where they stand. The pictures are our own element (assets/extras.js),
-which uploads them and makes a job of each.
+"""The Extras tab: which controls enlarging has and where they stand.
+
+The pictures are our own element (assets/extras.js), which uploads them and makes a job of each.
 """
 
 from typing import Any
