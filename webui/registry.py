@@ -45,6 +45,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "latent_upscaler": LATENT_UPSCALERS,
     "hires_sampler": (SAME_SAMPLER, *SAMPLERS),
     "hires_schedule": (SAME_SCHEDULE, *SCHEDULES),
+    "size_mode": ("Scale by", "Scale to"),
     # Training.
     "precision": ("fp32", "bf16", "fp16"),
     "regularisation": ("KL", "VQ"),

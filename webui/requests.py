@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
-from webui.request_base import MAX_SEED, STRICT, Request, of_kinds
+from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
 from webui.request_groups import (
     HiresFields,
     ModelFields,
@@ -28,6 +28,7 @@ from webui.request_groups import (
 )
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
+from webui.upscale_request import Upscale
 
 MAX_PIXELS = 16 * 2**20
 """Width × height × batch size of one model call; beyond it no consumer card holds the activations."""
@@ -173,10 +174,8 @@ class TextToImage(HiresFields, PictureRequest):
         return int(self.second_steps / min(self.hires_strength, 0.999))
 
 
-PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-"""Of an uploaded picture: see `inputs.py`."""
 MaskId = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
-"""The same, or nothing."""
+"""A `PictureId`, or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -267,7 +266,7 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
         return tuple(name for name in (self.image, self.mask) if name)
 
 
-REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint)), **TRAIN_REQUESTS}
+REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint, Upscale)), **TRAIN_REQUESTS}
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)

@@ -16,10 +16,14 @@ from webui.engine.generation import Generation, Helpers
 from webui.engine.loading import load_checkpoint, with_vae
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
+from webui.engine.upscaling import Upscalers
+from webui.engine.upscaling.job import UpscaleJob
 from webui.errors import UserError
 from webui.events import Event, Failed, Progress, Started
 from webui.library import Library, Passport
 from webui.requests import PictureRequest
+from webui.upscale_request import Upscale
+from webui.upscalers import FOLDER as UPSCALERS
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +36,25 @@ def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEng
     chosen = pick_device(device, worker)
     attention = fastest_attention(chosen.torch_device)
     return PictureEngine(
-        Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings")
-    )
+        Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings"),
+        upscalers=Upscalers(models_dir / UPSCALERS, chosen),
+    )  # fmt: skip
 
 
 class PictureEngine:
     """Implements `contract.Engine`; one job at a time."""
 
     def __init__(
-        self, library: Library, device: Device, attention: str, embeddings: EmbeddingShelf | None = None
+        self,
+        library: Library,
+        device: Device,
+        attention: str,
+        embeddings: EmbeddingShelf | None = None,
+        *,
+        upscalers: Upscalers,
     ) -> None:
         self._library = library
+        self._upscalers = upscalers
         self._device = device
         self._attention = attention
         self._models = ModelCache(
@@ -54,6 +66,9 @@ class PictureEngine:
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
         request = job.request
+        if isinstance(request, Upscale):
+            yield from self._upscale(job, request, signal)
+            return
         if not isinstance(request, PictureRequest):
             raise TypeError(f"This engine makes pictures; it was given {request.kind}.")
         yield Started(pictures=request.pictures)
@@ -67,6 +82,13 @@ class PictureEngine:
                 raise
             yield _failed(shortage)
 
+    def _upscale(self, job: Job, request: Upscale, signal: SignalSource) -> Iterator[Event]:
+        yield Started(pictures=request.pictures)
+        try:
+            yield from UpscaleJob(job, request, self._upscalers, signal).events()
+        except UserError as error:
+            yield _failed(error)
+
     def _generate(self, job: Job, request: PictureRequest, signal: SignalSource) -> Iterator[Event]:
         stopwatch = Stopwatch()
         passport = self._find(request.checkpoint)
@@ -75,7 +97,7 @@ class PictureEngine:
         with stopwatch.phase("loading"):
             components = self._models.get(passport)
             model_hash = passport.hash
-        helpers = Helpers(lambda name: self._models.get(self._find(name)))
+        helpers = Helpers(lambda name: self._models.get(self._find(name)), self._upscalers)
         yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers).events()
 
     def _find(self, name: str) -> Passport:
@@ -98,7 +120,8 @@ class PictureEngine:
             log.warning("checkpoint %s does not fit into memory", checkpoint)
 
     def free_memory(self) -> None:
-        """Forget the checkpoint in memory; the next job loads it again."""
+        """Forget the models in memory; the next job loads them again."""
+        self._upscalers.clear()
         self._models.clear()
 
     def info(self) -> EngineInfo:

@@ -16,7 +16,7 @@ from webui.contract import Job, Signal, SignalSource
 from webui.engine import state as states
 from webui.engine.beginning import Beginning, beginning_of
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
-from webui.engine.hires import PILLOW_UPSCALERS, Upscale, check_upscaler, enlarged, pillow_upscale
+from webui.engine.hires import check_upscaler, enlarged
 from webui.engine.latents import finished_latents
 from webui.engine.models import Components
 from webui.engine.passes import Pass, passes_of
@@ -27,6 +27,7 @@ from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import PlannedPrompts
 from webui.engine.tiling import tiled
+from webui.engine.upscaling import Upscalers
 from webui.engine.vae import decode
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
 from webui.metadata import encode_png, infotext
@@ -47,9 +48,7 @@ class Helpers:
 
     load: Callable[[str], Components]
     """The components of another checkpoint, by name. Raises `UserError`."""
-    upscale: Upscale = pillow_upscale
-    upscalers: tuple[str, ...] = tuple(PILLOW_UPSCALERS)
-    """Names that `upscale` knows."""
+    upscalers: Upscalers
 
 
 def used_embeddings(prompts: Iterable[PlannedPrompts]) -> Mapping[str, object]:
@@ -223,7 +222,7 @@ class Generation:
         yield self._progress("upscaling", pictures[0], self._passes[number].before)
         with self._stopwatch.phase("decoding"):
             latents = finished_latents(state.x, before.sigmas[-1])
-            larger = enlarged(latents, request, self._components, self._helpers.upscale)
+            larger = enlarged(latents, request, self._components, self._helpers.upscalers)
         for warning in larger.warnings:
             yield from self._warn(warning)
         return larger.latents

@@ -32,6 +32,11 @@ def routes(app: App) -> APIRouter:
         """Names of everything in the models folder: checkpoints, loras, embeddings, controlnets, vae."""
         return app.models()
 
+    @router.get("/upscalers")
+    def upscalers() -> dict[str, Any]:
+        """Names of everything that enlarges pictures: built in first, then the files of models/upscalers."""
+        return {"upscalers": list(app.upscalers())}
+
     @router.post("/checkpoints/refresh")
     def refresh() -> dict[str, Any]:
         """Look at the models folder again."""
