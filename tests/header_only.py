@@ -100,13 +100,8 @@ def write_pickle(path: Path, content: bytes, packing: int = zipfile.ZIP_STORED) 
 def _tensor(shape: tuple[int, ...]) -> bytes:
     numbers = b"(" + b"".join(b"J" + struct.pack("<i", size) for size in shape) + b"t"
     storage = b"(" + _text("storage") + b"ctorch\nHalfStorage\n" + _text("0") + _text("cpu") + b"K\x04tQ"
-    return (
-        b"ctorch._utils\n_rebuild_tensor_v2\n("
-        + storage
-        + b"K\x00"
-        + 2 * numbers
-        + b"\x89ccollections\nOrderedDict\n)RtR"
-    )
+    rest = 2 * numbers + b"\x89ccollections\nOrderedDict\n)R"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + rest + b"tR"
 
 
 def _text(text: str) -> bytes:

@@ -8,6 +8,7 @@ runs, and said in one sentence (`Passport.problem`). The parts: `trees` where mo
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType
@@ -154,15 +155,23 @@ def _item(name: str, shelf: str, found: Found, told: Known) -> ShelfItem:
 
 
 def _names(placed: Sequence[_Placed], possible: Callable[[Found], list[str]]) -> dict[str, _Placed]:
-    """A name for each: the first of its possible ones that is free, else one with its tree's name in front."""
+    """A name for each: the first of its possible ones that is free."""
     named: dict[str, _Placed] = {}
     for there in placed:
-        own = possible(there.found)
-        names = [*own, *(f"{there.tree.name}/{name}" for name in own if there.tree.name)]
-        numbered = (f"{names[-1]} ({number})" for number in range(2, len(placed) + 2))
-        name = next((name for name in names if name not in named), None) or next(n for n in numbered if n not in named)
+        name = next(name for name in _candidates(there, possible(there.found), named) if name not in named)
         named[name] = there
     return named
+
+
+def _candidates(there: _Placed, own: Sequence[str], named: Mapping[str, _Placed]) -> Iterator[str]:
+    """Names for a model, the best first; they never end."""
+    name = own[-1]
+    for name in own:
+        yield name
+        if there.tree.name and named[name].tree is not there.tree:
+            name = f"{there.tree.name}/{name}"
+            yield name
+    yield from (f"{name} ({number})" for number in count(2))
 
 
 def _names_of_item(found: Found) -> list[str]:

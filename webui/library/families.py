@@ -71,9 +71,10 @@ NEWER_LATENTS = 16
 CONTAINERS = r"(?:model\.diffusion_model\.|diffusion_model\.|model\.|transformer\.|unet\.)?"
 
 LORA = re.compile(
-    r"\.(lora_(up|down|A|B|mid)|lora\.(up|down)|hada_w[12]|lokr_w[12]|oft_blocks|on_input|dora_scale)\b", re.M
+    r"(\.lora_(up|down|A|B|mid)|[._]lora\.(up|down)|\.hada_w[12]_[ab]|\.lokr_w[12](_[ab])?|\.oft_blocks|\.dora_scale)\b"
 )
-INWARD = r"(lora_down|lora_A|lora\.down|hada_w[12]_b|lokr_w2_b)(\.\w+)?(\.weight)?"
+"""Ends of names that the formats of LoRA and its relatives have: kohya, diffusers, PEFT, LyCORIS."""
+INWARD = r"[._](lora_down|lora_A|lora\.down|hada_w[12]_b|lokr_w2_b)(\.\w+)?(\.weight)?"
 """How those formats call the half of a LoRA whose second dimension is what the layer takes."""
 PARTS = (
     ("motion-module", r"^(down_blocks\.0\.)?motion_modules\.|\.motion_modules\."),
@@ -184,7 +185,7 @@ def _attention_family(names: _Names) -> str:
 def _lora_family(names: _Names) -> str:
     if names.has(r"^lora_te2_|^text_encoder_2\."):
         return "sdxl"
-    return FAMILIES.get(names.width(r".*attn2[._]to_[kv](\.processor)?\." + INWARD), "")
+    return FAMILIES.get(names.width(r".*attn2[._](processor\.)?to_[kv]" + INWARD), "")
 
 
 def is_embedding(shapes: Shapes) -> bool:

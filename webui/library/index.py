@@ -9,7 +9,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -102,8 +102,10 @@ def _opened(path: Path, rules: int) -> Iterator[sqlite3.Connection]:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the file itself may be sound: it is busy, read-only, or the disk is full."""
-    return isinstance(error, sqlite3.OperationalError) and not str(error).startswith("no such")
+    """Whether the file itself may be sound: it is busy, read-only, out of reach, or the disk is full."""
+    return isinstance(error, OSError) or (
+        isinstance(error, sqlite3.OperationalError) and not str(error).startswith("no such")
+    )
 
 
 def _rules() -> int:
@@ -115,7 +117,8 @@ def _rules() -> int:
 
 def _remove(path: Path) -> None:
     for ending in ("", "-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+        with suppress(OSError):
+            path.with_name(path.name + ending).unlink()
 
 
 def _load_hashes(sql: sqlite3.Connection) -> dict[str, tuple[str, str]]:

@@ -8,7 +8,7 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import BinaryIO, NamedTuple
 
-MOST_INSTRUCTIONS = 1_000_000
+MOST_INSTRUCTIONS = 500_000
 """A checkpoint of Stable Diffusion XL needs about 150,000."""
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -1,4 +1,4 @@
-"""The library: what is listed, what is found wrong from headers alone, which checkpoint is the default."""
+"""Checkpoint folders: what is listed, what is found wrong from headers alone, which checkpoint is the default."""
 
 import json
 import struct
