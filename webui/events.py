@@ -161,6 +161,8 @@ class Done(Event):
     kind = "done"
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"."""
+    receipt: tuple[Sentence, ...] = ()
+    """What happened on the way, in order."""
 
 
 FINAL = (Failed, Cancelled, Paused, Done)

@@ -4,10 +4,11 @@ Owns the order of things: batches, pictures, their row of passes, signals betwee
 made of is known to `passes`, how a step or a picture is made to `denoise` and `vae` alone.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,6 +23,7 @@ from webui.engine.models import Components
 from webui.engine.passes import Pass, passes_of
 from webui.engine.prediction import GuidedDenoiser
 from webui.engine.previews import Previewer, previewer
+from webui.engine.receipt import Receipt
 from webui.engine.seeds import Seeds
 from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
@@ -49,6 +51,7 @@ class Helpers:
     load: Callable[[str], Components]
     """The components of another checkpoint, by name. Raises `UserError`."""
     upscalers: Upscalers
+    receipt: Receipt = field(default_factory=Receipt)
 
 
 def used_embeddings(prompts: Iterable[PlannedPrompts]) -> Mapping[str, object]:
@@ -78,6 +81,7 @@ class Generation:
         self._signal = signal
         self._stopwatch = stopwatch
         self._helpers = helpers
+        self._receipt = helpers.receipt
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         self._warned: set[Sentence] = set()
         self._beginning = Beginning()
@@ -97,6 +101,7 @@ class Generation:
                 self._beginning = beginning_of(request, self._job.inputs, parts)
                 self._passes = passes_of(request, parts, self._beginning, self._helpers.load)
                 self._used = used_embeddings(each.prompts for each in self._passes)
+            self._note_passes()
             yield from self._unknown_tags()
             yield from self._unfit_embeddings()
             yield from self._pictures()
@@ -120,7 +125,19 @@ class Generation:
             saved = SavedJob(self._after(saved, is_skipped=taken is Signal.SKIP))
             if saved.pictures:
                 yield self._checkpoint(saved)
-        yield Done(timings=self._stopwatch.timings())
+        yield Done(timings=self._stopwatch.timings(), receipt=self._receipt.sentences)
+
+    def _note_passes(self) -> None:
+        chunks = max(each.prompts.chunks for each in self._passes)
+        if chunks > 1:
+            self._receipt.note(
+                Sentence("The prompts are longer than one reading, so they were read in {parts} parts.", parts=chunks)
+            )
+        for before, each in itertools.pairwise(self._passes):
+            if each.continues:
+                refiner, step = each.components.name, each.before + before.until
+                told = Sentence("The refiner '{name}' took over after step {step}.", name=refiner, step=step)
+                self._receipt.note(told)
 
     def _unknown_tags(self) -> Iterator[Event]:
         for tag in (tag for each in self._passes for tag in each.prompts.tags):
@@ -223,6 +240,10 @@ class Generation:
         with self._stopwatch.phase("decoding"):
             latents = finished_latents(state.x, before.sigmas[-1])
             larger = enlarged(latents, request, self._components, self._helpers.upscalers)
+        size, upscaler = "{}×{}".format(*request.hires_sizes[1]), request.hires_upscaler
+        self._receipt.note(
+            Sentence("Enlarged to {size} with {upscaler}, then drawn again.", size=size, upscaler=upscaler)
+        )
         for warning in larger.warnings:
             yield from self._warn(warning)
         return larger.latents
@@ -288,4 +309,5 @@ class Generation:
         """The same warning once per job."""
         if told not in self._warned:
             self._warned.add(told)
+            self._receipt.note(told)
             yield Warning(text=told)
