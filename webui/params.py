@@ -26,7 +26,7 @@ class Param(GroupedMetadata):
     choices: str = ""
     """Name of the registry whose names are the possible values, e.g. "sampler"."""
     suggestions: str = ""
-    """Name of a registry of names that are always possible; others are those of files."""
+    """Whose files can be named: "checkpoints", "vae" or "upscalers" of the models folder."""
 
     def __iter__(self) -> typing.Iterator[object]:
         limits: dict[str, Any] = {"description": self.help, "title": self.label}
