@@ -13,7 +13,7 @@ import torch
 
 from webui.engine import memory
 from webui.engine.preview_decoder import PreviewDecoder
-from webui.engine.previews import LatentRgb
+from webui.engine.previews import LatentToRgb
 from webui.engine.sigmas import NoiseTable
 from webui.engine.text import PromptEncoder, Tower
 from webui.library import Passport
@@ -44,7 +44,7 @@ class Components:
     prediction_type: str
     """"epsilon", "v_prediction" or "sample"."""
     table: NoiseTable
-    latent_rgb: LatentRgb
+    latent_rgb: LatentToRgb
     preview_decoder: PreviewDecoder | None
     native_size: int
     """Side in pixels of the pictures it was trained on."""

@@ -18,7 +18,7 @@ from webui.engine.loading.parts import Parts
 from webui.engine.loading.single_file import read_single_file, read_vae_file
 from webui.engine.models import Components
 from webui.engine.preview_decoder import read_preview_decoder
-from webui.engine.previews import fit_latent_rgb, read_latent_rgb
+from webui.engine.previews import MeasuredRgb, read_latent_rgb
 from webui.engine.text import PromptEncoder, Tower
 from webui.errors import CheckpointError
 from webui.library import Passport
@@ -71,7 +71,7 @@ def with_vae(components: Components, path: Path, device: Device) -> Components:
     if path.is_file():
         vae.register_to_config(scaling_factor=components.vae.config.scaling_factor)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    latent_rgb = fit_latent_rgb(vae, channels)
+    latent_rgb = MeasuredRgb(vae, channels)
     return dataclasses.replace(components, vae=vae, latent_rgb=latent_rgb, preview_decoder=None, factor=factor)
 
 
@@ -98,7 +98,7 @@ def _assembled(
         prompts=prompts,
         prediction_type=parts.prediction_type,
         table=dataclasses.replace(parts.table, is_sdxl=is_xl),
-        latent_rgb=latent_rgb or fit_latent_rgb(parts.vae, channels),
+        latent_rgb=latent_rgb or MeasuredRgb(parts.vae, channels),
         preview_decoder=read_preview_decoder(passport.path, channels, device.torch_device),
         native_size=passport.native_size,
         factor=2 ** (len(parts.vae.config.block_out_channels) - 1),
