@@ -176,3 +176,25 @@ def test_clips_words_ship_with_easel() -> None:
     assert len(vocabulary) == 49408
     known = ("a</w>", "photo</w>", "of</w>", "cat</w>", "<|startoftext|>", "<|endoftext|>", "!")
     assert [vocabulary[word] for word in known] == [320, 1125, 539, 2368, 49406, 49407, 0]
+
+
+def test_what_the_first_files_carry_along_is_harmless(tmp_path: Path) -> None:
+    """pytorch_lightning's callback is a key of the file of Stable Diffusion 1.4, and numpy's numbers lie in others."""
+    import sys
+    from types import ModuleType
+
+    from webui.engine.pickles import read_pickle
+
+    names = ["pytorch_lightning", "pytorch_lightning.callbacks", "pytorch_lightning.callbacks.model_checkpoint"]
+    callback = type("ModelCheckpoint", (), {"__module__": names[-1]})
+    modules = {name: ModuleType(name) for name in names}
+    modules[names[-1]].ModelCheckpoint = callback  # type: ignore[attr-defined]
+    sys.modules.update(modules)
+    try:
+        content = {"callbacks": {callback: {"best": np.float64(0.25)}}, "state_dict": {"weight": torch.ones(2)}}
+        torch.save(content, tmp_path / "first.ckpt")
+    finally:
+        for name in names:
+            del sys.modules[name]
+    content = read_pickle(tmp_path / "first.ckpt")  # type: ignore[assignment]
+    assert torch.equal(content["state_dict"]["weight"], torch.ones(2))

@@ -24,16 +24,18 @@ from webui.requests import TextToImage
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEngine":
+def create_engine(models_dir: Path, device: str, worker: int = 0, *, library: Library | None = None) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
-    Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
+    `library`: the models, where there are others than those. Several workers take the cards in turn. Raises
+    `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
-    attention = fastest_attention(chosen.torch_device)
-    return PictureEngine(
-        Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings")
+    models = library or Library(models_dir / "checkpoints")
+    shelf = EmbeddingShelf(
+        models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings").values()]
     )
+    return PictureEngine(models, chosen, fastest_attention(chosen.torch_device), shelf)
 
 
 class PictureEngine:
