@@ -1,5 +1,6 @@
 """Single files draw what their folders draw, to the last bit; whatever is wrong with one is told in one sentence."""
 
+import io
 import re
 import shutil
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 
-from tests.engine.helpers import CPU, engine_of, passport_of, picture_of, request
+from tests.engine.helpers import CPU, engine_of, new_engine, passport_of, picture_of, pictures, request, run
 from tests.tiny_single import build_tiny_pair
 from webui.engine.loading import load_checkpoint
 from webui.errors import CheckpointError
@@ -198,3 +200,16 @@ def test_what_the_first_files_carry_along_is_harmless(tmp_path: Path) -> None:
             del sys.modules[name]
     content = read_pickle(tmp_path / "first.ckpt")  # type: ignore[assignment]
     assert torch.equal(content["state_dict"]["weight"], torch.ones(2))
+
+
+def test_an_engine_finds_files_in_the_models_folder(pairs: Any, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "mine").mkdir(parents=True)
+    shutil.copy(pairs("sd1")[1], tmp_path / "checkpoints" / "mine" / "toy.safetensors")
+    torch.save({"state_dict": load_file(pairs("sd1")[1])}, tmp_path / "checkpoints" / "toy.ckpt")
+    engine = new_engine(tmp_path)
+    drawn = [
+        pictures(run(engine, request(checkpoint=name, num_inference_steps=2)))[0]
+        for name in ("mine/toy.safetensors", "toy.ckpt")
+    ]
+    levels = [np.asarray(Picture.open(io.BytesIO(png))) for png in drawn]
+    assert np.array_equal(*levels)

@@ -7,11 +7,14 @@ memory and time has read the whole file: what crashes, swells or hangs does so t
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy._core.multiarray import scalar  # under this name in files
 
 from webui.errors import CheckpointError
 from webui.sentences import Sentence
@@ -31,11 +34,11 @@ class _Callback:
 
 def _harmless() -> AbstractContextManager[None]:
     """Beside tensors and plain containers, what old model files name."""
-    allowed = [
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         torch.nn.ParameterDict,
         (_Callback, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
-        (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-        (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
         np.dtype,
         type(np.dtype(np.float64)),
         type(np.dtype(np.float32)),

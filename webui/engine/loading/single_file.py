@@ -43,6 +43,7 @@ NOISE = {
 NUMBERS_TOLD = {"sdxl": 6, "sdxl-refiner": 5}
 """Of a picture, beside the whole text's vector."""
 
+
 def read_single_file(passport: Passport, device: Device) -> Parts:
     """Everything in the file that takes part in drawing. Raises `CheckpointError`."""
     weights = open_weights(passport.path)
