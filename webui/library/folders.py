@@ -17,7 +17,12 @@ PARTS = ("unet", "vae", "text_encoder")
 OTHER_PARTS = ("text_encoder_2", "conditioner")
 """Folders with weights that other pipelines have besides."""
 PIPELINE = "StableDiffusionPipeline"
-"""The kind of folder that draws."""
+DRAWING = (
+    *(PIPELINE, "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
+    *("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+    *("StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
+)
+"""Kinds of folders that draw: the engine looks at their parts and not at the kind."""
 REFINER_WIDTH = 1280
 """cross_attention_dim of SDXL's refiner, the only one of that width."""
 TRAINABLE = (
@@ -38,9 +43,9 @@ def describe_folder(path: Path) -> Told:
         for file in _weight_files(path, part):
             check_safetensors(file)
     problem = None
-    if pipeline != PIPELINE:
+    if pipeline not in DRAWING:
         found = pipeline[:80] or Sentence("not named")
-        problem = Sentence("its pipeline is {found}; only StableDiffusionPipeline folders run.", found=found)
+        problem = Sentence("its pipeline is {found}; Easel draws with {known}.", found=found, known=", ".join(DRAWING))
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     channels = int(unet.get("in_channels", 4)), int(vae.get("latent_channels", 4))
     native_size = int(unet["sample_size"]) * factor
