@@ -123,7 +123,7 @@ def cut(path: Path) -> None:
 
 CONV = "model.diffusion_model.input_blocks.1.0.in_layers.2.weight"
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "cut off": (cut, "cut off or damaged"),
+    "cut off": (cut, "is cut off"),
     "a web page": (lambda path: path.write_text("<!doctype html><p>Sign in") and None, "is an HTML page"),
     "a pointer": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n") and None, "Git-LFS"),
     "empty": (lambda path: path.write_bytes(b"") and None, "damaged"),
