@@ -284,6 +284,8 @@ class PlannedPrompts:
         longest = max(each.hidden.shape[1] for each in encoded.values())
         self._encoded = {text: encoder.lengthened(each, longest, clip_skip) for text, each in encoded.items()}
         self._zeroes_empty = encoder.zeroes_empty
+        self.chunks = longest // encoder.length
+        """How many readings of the text encoder the longest text needs."""
 
     def at(self, step: int, pictures: int) -> Conditioning:
         """The conditioning of `step`, counted from 1, the same for each of `pictures` pictures."""

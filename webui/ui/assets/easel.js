@@ -1,11 +1,15 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
+import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
+import * as extras from "./extras.js";
 import { book } from "./jobs.js";
+import { followModels } from "./model-lists.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
+import * as source from "./source.js";
 import * as status from "./status.js";
 import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
@@ -15,19 +19,26 @@ import * as training from "./training.js";
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
+export { reloadModelLists } from "./model-lists.js";
+export { reloadUpscalers, submitExtras } from "./extras.js";
+export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
 export { book } from "./jobs.js";
 
 book.open();
 result.define();
 styles.define();
+canvas.define();
+source.define();
+extras.define();
 dataset.define();
 trainForm.define();
 training.define();
 rememberTab();
 status.define();
 status.followInTitle();
-listenToKeys("txt2img");
+followModels(["txt2img", "img2img"]);
+listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
 countPrompts("txt2img");
 
