@@ -86,7 +86,13 @@ def _models(settings: Settings) -> Iterator[str]:
         return
     yield f"checkpoints in {settings.checkpoints_dir}: {len(passports) or 'none'}"
     for passport in passports.values():
-        kind = f"{passport.family or 'unknown kind'} ({passport.task or '?'}), {passport.prediction_type}, {passport.native_size} px"
+        told = (
+            passport.family or "unknown kind",
+            passport.task,
+            passport.prediction_type,
+            f"{passport.native_size} px",
+        )
+        kind = ", ".join(filter(None, told))
         yield f"  {passport.name}: {kind}{f'; PROBLEM: {passport.problem}' if passport.problem else ''}"
 
 

@@ -1,7 +1,9 @@
 """Checkpoints in memory: kept while there is room, let go when there is none, autoencoders exchanged alone."""
 
+import copy
 import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,19 @@ def cache(free: int = 2**40) -> tuple[ModelCache, Loader]:
     return made, load
 
 
-def live_weights() -> int:
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """What is there before the test is left out of collecting and counting, which it would make slow."""
     gc.collect()
-    return sum(isinstance(each, torch.nn.Parameter) for each in gc.get_objects())
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def live_weights() -> int:
+    """Since the test has begun."""
+    gc.collect()
+    return sum(type(each) is torch.nn.Parameter for each in gc.get_objects())
 
 
 def test_what_was_used_before_is_there_at_once(models_dir: Path) -> None:
@@ -54,10 +66,18 @@ def test_what_was_used_before_is_there_at_once(models_dir: Path) -> None:
     assert models.loaded is first[-1]
 
 
+@pytest.fixture(scope="module")
+def loaded(models_dir: Path) -> dict[str, Components]:
+    return {name: load_checkpoint(passport_of(models_dir / "checkpoints" / name), CPU, "SDPA") for name in NAMES}
+
+
+@pytest.mark.usefixtures("frozen")
 @pytest.mark.parametrize(("free", "resident"), [(0, 1), (2**40, 3)])
-def test_memory_is_flat_over_thirty_switches(models_dir: Path, free: int, resident: int) -> None:
-    models, _ = cache(free)
+def test_memory_is_flat_over_thirty_switches(
+    models_dir: Path, loaded: dict[str, Components], free: int, resident: int
+) -> None:
     passports = [passport_of(models_dir / "checkpoints" / name) for name in NAMES]
+    models = ModelCache(lambda passport: copy.deepcopy(loaded[passport.name]), available=lambda: free)
     before = live_weights()
     models.get(passports[0])
     of_one = live_weights() - before
@@ -65,6 +85,17 @@ def test_memory_is_flat_over_thirty_switches(models_dir: Path, free: int, reside
         models.get(passports[number % 3])
     assert live_weights() - before == resident * of_one
     models.clear()
+    assert live_weights() == before
+
+
+@pytest.mark.usefixtures("frozen")
+def test_loading_leaves_nothing_behind(models_dir: Path) -> None:
+    models, _ = cache(0)
+    passports = [passport_of(models_dir / "checkpoints" / name) for name in NAMES]
+    models.get(passports[0])
+    before = live_weights()
+    for number in (1, 2, 0):
+        models.get(passports[number])
     assert live_weights() == before
 
 
@@ -80,6 +111,7 @@ def test_the_one_that_was_not_used_for_longest_is_let_go(models_dir: Path) -> No
     assert load.loads[3:] == [NAMES[1]]
 
 
+@pytest.mark.usefixtures("frozen")
 def test_what_has_changed_on_the_disk_is_loaded_again_and_not_kept_twice(models_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(models_dir / "checkpoints" / "epsilon", tmp_path / "epsilon")
     models, load = cache()

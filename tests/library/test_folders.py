@@ -111,7 +111,7 @@ def test_a_linked_folder_is_found_and_a_loop_of_links_ends(tmp_path):
 
 @pytest.mark.parametrize(
     ("pipeline", "can_train"),
-    [("StableDiffusionXLPipeline", True), ("EaselLatentDiffusionPipeline", True), ("FluxPipeline", False)],
+    [("StableDiffusionUpscalePipeline", True), ("EaselLatentDiffusionPipeline", True), ("FluxPipeline", False)],
 )
 def test_a_training_starts_from_more_than_what_draws(tmp_path, pipeline, can_train):
     folder = write_checkpoint(tmp_path / "one")
@@ -125,6 +125,13 @@ def test_a_training_starts_from_more_than_what_draws(tmp_path, pipeline, can_tra
     else:
         with pytest.raises(CheckpointError, match=pipeline):
             library.find("one", to_train=True)
+
+
+@pytest.mark.parametrize("pipeline", ["StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline"])
+def test_more_than_the_first_pipeline_draws(tmp_path, pipeline):
+    folder = write_checkpoint(tmp_path / "one")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, "unet": [], "vae": []}))
+    assert Library(tmp_path).find("one").problem is None
 
 
 def test_a_training_does_not_start_from_a_broken_folder(tmp_path):

@@ -39,10 +39,11 @@ def create_engine(models_dir: Path, device: str, worker: int = 0, *, library: Li
     """
     chosen = pick_device(device, worker)
     attention = fastest_attention(chosen.torch_device)
-    return PictureEngine(
-        library or Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings"),
-        upscalers=Upscalers(models_dir / UPSCALERS, chosen),
-    )  # fmt: skip
+    models = library or Library(models_dir / "checkpoints")
+    shelf = EmbeddingShelf(
+        models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings").values()]
+    )
+    return PictureEngine(models, chosen, attention, shelf, upscalers=Upscalers(models_dir / UPSCALERS, chosen))
 
 
 class PictureEngine:

@@ -20,6 +20,8 @@ SIZES = {"sd2": 768, "sdxl": 1024, "sdxl-refiner": 1024}
 """Family -> native size in pixels where nothing says another; all others 512."""
 EPSILON_TASKS = ("inpaint", "depth")
 """Stable Diffusion 2 for these tasks predicts noise at 512 px, whatever its base does."""
+DRAWN_TASKS = ("text", "inpaint", "instruct-pix2pix")
+"""What the engine can do with what a checkpoint takes beside noise."""
 STEPS_OF_SD2_BASE = 875_000
 """global_step in the file of Stable Diffusion 2 base, which predicts noise; diffusers goes by it too."""
 PREDICTIONS = {"v": "v_prediction", "v_prediction": "v_prediction", "eps": "epsilon", "epsilon": "epsilon"}
@@ -48,7 +50,7 @@ def describe_file(path: Path) -> Told:
         "zero_snr": "ztsnr" in shapes,
         "native_size": native_size,
         "defaults": {"width": native_size, "height": native_size},
-        "problem": None,
+        "problem": _undrawn(nature) if shapes else None,
         "can_train": False,
     }
 
@@ -79,6 +81,15 @@ def check_kind(nature: Nature, shelf: str, count: int) -> None:
 def _refuse_parts(nature: Nature) -> None:
     missing = Sentence("text encoder") if "text encoder" in nature.lacks else Sentence("VAE")
     raise CheckpointError("{name} lacks its {part}. Take the complete checkpoint.", name=IT, part=missing)
+
+
+def _undrawn(nature: Nature) -> Sentence | None:
+    if nature.task in DRAWN_TASKS:
+        return None
+    return Sentence(
+        "{name} is a checkpoint for the task '{task}', for which Easel has no use yet. Take one for {known}.",
+        name=IT, task=nature.task, known=", ".join(DRAWN_TASKS),
+    )  # fmt: skip
 
 
 def _told(path: Path, header: Header | None) -> Mapping[str, str]:

@@ -23,8 +23,11 @@ Told = dict[str, Any]
 class Hashes(Protocol):
     """Where digests are kept once they were made."""
 
-    def find(self, path: Path, stamp: str) -> str:
-        """The SHA-256 in hex, or "" when it was not made of this state of the file yet."""
+    def find(self, path: Path, stamp: str, *, on_disk: bool = False) -> str:
+        """The SHA-256 in hex, or "" when it was not made of this state of the file yet, as far as this process knows.
+
+        With `on_disk`, what other processes have made is asked for as well.
+        """
 
     def keep(self, path: Path, stamp: str, sha256: str) -> None: ...
 
@@ -67,7 +70,7 @@ class Passport:
     @cached_property
     def sha256(self) -> str:
         """Of the whole file; of a folder, of its denoiser's weights."""
-        known = self.known_sha256
+        known = "" if self.hashes is None else self.hashes.find(self.path, self.stamp, on_disk=True)
         if not known:
             known = sha256_of(
                 [self.path] if self.layout == "file" else sorted((self.path / "unet").glob("*.safetensors"))

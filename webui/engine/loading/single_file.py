@@ -42,15 +42,13 @@ NOISE = {
 """The schedule of all these families."""
 NUMBERS_TOLD = {"sdxl": 6, "sdxl-refiner": 5}
 """Of a picture, beside the whole text's vector."""
-ZERO_SNR_KEY = "ztsnr"
-"""A tensor by which a file says that its noise ends at a signal of zero."""
 
 
 def read_single_file(passport: Passport, device: Device) -> Parts:
     """Everything in the file that takes part in drawing. Raises `CheckpointError`."""
     weights = open_weights(passport.path)
     kind = kind_of(weights)
-    table, prediction_type = described_noise(_noise_config(weights, passport.prediction_type), weights.name)
+    table, prediction_type = described_noise(_noise_config(passport), weights.name)
     towers = _towers(weights, kind, device)
     return Parts(
         towers=towers,
@@ -165,9 +163,9 @@ def _vae(weights: Weights, device: Device, *, is_xl: bool) -> Any:
     return filled(lambda: AutoencoderKL(**config), tensors, where, Sentence("autoencoder"))
 
 
-def _noise_config(weights: Weights, prediction_type: str) -> dict[str, Any]:
+def _noise_config(passport: Passport) -> dict[str, Any]:
     """As a scheduler_config.json would say it."""
-    config = {**NOISE, "prediction_type": prediction_type or "epsilon"}
-    if ZERO_SNR_KEY in weights.shapes:
+    config = {**NOISE, "prediction_type": passport.prediction_type or "epsilon"}
+    if passport.zero_snr:
         config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return config
