@@ -108,7 +108,7 @@ class EaselExtras extends HTMLElement {
     this.drop.classList.toggle("easel-drop-small", count > 0);
     this.list.hidden = !count;
     this.clear.hidden = count < 2;
-    renewed(this.cards, this.#missing, () => (this.#missing ? [errorCard("NoPicture", null, {})] : []));
+    renewed(this.cards, this.#missing, () => (this.#missing ? [errorCard("NothingToEnlarge", null, {})] : []));
     renewed(this.list, this.#files.map(({ url }) => url), () => this.#files.map((entry) => this.#tile(entry)));
   }
 
