@@ -53,5 +53,5 @@ def test_pictures_are_enlarged_by_a_network_from_the_models_folder(open_page: Op
     expect(result.locator(".easel-facts")).to_contain_text("96 × 64", timeout=LONG)
 
     page.wait_for_timeout(500)  # what was chosen is written down a moment later
-    easel.reload()
-    expect(page.locator("#extras_upscaler_1 input")).to_have_value("2x-Tiny")
+    page.reload()  # opens the same tab again
+    expect(page.locator("#extras_upscaler_1 input")).to_have_value("2x-Tiny", timeout=LONG)
