@@ -17,6 +17,7 @@ from pathlib import Path
 from webui.errors import CannotSaveInput, NotFound, UnusableInput, UnusablePicture
 from webui.options import write_atomically
 from webui.pictures import read_picture
+from webui.sentences import Sentence
 
 ID = re.compile(r"[0-9a-f]{32}")
 PARTIAL = ".part"
@@ -58,7 +59,9 @@ class Inputs:
         try:
             picture = read_picture(upload)
         except UnusablePicture as error:
-            raise UnusableInput("This file cannot be used as a picture. {reason}", reason=error.sentence) from error
+            told = error.sentence  # it names our temporary file
+            reason = Sentence(told.template, **{**told.values, "name": Sentence("It")})
+            raise UnusableInput("This file cannot be used as a picture. {reason}", reason=reason) from error
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", compress_level=1)
         # Of the pixels and not of the file: another version of the encoder must not make another picture of it.
