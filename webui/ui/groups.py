@@ -13,6 +13,7 @@ from webui.requests import REQUESTS
 from webui.ui.controls import control, tool
 from webui.ui.form import call
 from webui.ui.languages import word
+from webui.ui.result import element
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "inpainting": (
@@ -51,6 +52,7 @@ class Maker:
 def prompts(maker: Maker, *, autofocus: bool = False) -> None:
     maker.add("prompt", info=None, placeholder=word("prompt.placeholder"), autofocus=autofocus)
     maker.add("negative_prompt", info=None, lines=2, placeholder=word("negative_prompt.placeholder"))
+    element("easel-styles", elem_id=f"{maker.tab}_styles", kind=maker.tab)
 
 
 def generate_button(maker: Maker) -> gr.Button:

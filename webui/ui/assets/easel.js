@@ -3,10 +3,13 @@
 import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
 import { book } from "./jobs.js";
+import { listenInPrompts } from "./prompt-keys.js";
+import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
 import * as source from "./source.js";
 import * as status from "./status.js";
+import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
 import * as trainForm from "./train-form.js";
 import * as training from "./training.js";
@@ -22,6 +25,7 @@ book.open();
 result.define();
 canvas.define();
 source.define();
+styles.define();
 dataset.define();
 trainForm.define();
 training.define();
@@ -29,6 +33,8 @@ rememberTab();
 status.define();
 status.followInTitle();
 listenToKeys(["txt2img", "img2img"]);
+listenInPrompts();
+for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

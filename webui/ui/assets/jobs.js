@@ -75,7 +75,7 @@ class JobBook extends EventTarget {
   }
 
   /** Send a request: values, or a promise of them. Its outcome shows up in `followed` or in `refused`. */
-  async submit(kind, given) {
+  async submit(kind, given, styles = []) {
     let values = null;
     this.sending += 1;
     this.refused = [];
@@ -83,7 +83,7 @@ class JobBook extends EventTarget {
     this.#changed();
     try {
       values = await given;
-      const job = await submitJob(kind, values);
+      const job = await submitJob(kind, values, styles);
       // A quick job's frames can overtake this answer, which is then the older news.
       if (!this.#jobs.has(job.id) && !this.#fetching.has(job.id)) this.#keep(job);
       if (!isTraining(job)) this.#own = [...this.#own.filter((id) => id !== job.id), job.id].slice(-OWN_JOBS_REMEMBERED);
