@@ -57,11 +57,9 @@ class Inputs:
     def receive(self, upload: Path) -> InputPicture:
         """Keep the uploaded picture: upright RGB, transparency over white. Raises `UnusableInput`."""
         try:
-            picture = read_picture(upload)
+            picture = read_picture(upload, called=Sentence("It"))
         except UnusablePicture as error:
-            told = error.sentence  # it names our temporary file
-            reason = Sentence(told.template, **{**told.values, "name": Sentence("It")})
-            raise UnusableInput("This file cannot be used as a picture. {reason}", reason=reason) from error
+            raise UnusableInput("This file cannot be used as a picture. {reason}", reason=error.sentence) from error
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", compress_level=1)
         # Of the pixels and not of the file: another version of the encoder must not make another picture of it.

@@ -122,7 +122,7 @@ class EaselSource extends HTMLElement {
     this.batchZone = this.#zone("img2img_batch", "source.batch", (files) => this.#setBatch([...this.#batch, ...files]), true);
     this.batchList = h("ul", { class: "easel-batch" });
     this.hint = h("p", { class: "easel-hint" });
-    this.replaceChildren(this.list, this.hint, this.cards, this.canvas, this.maskZone, this.batchZone, this.batchList);
+    this.replaceChildren(this.list, this.hint, this.cards, this.maskZone, this.canvas, this.batchZone, this.batchList);
     this.ready = this.#restore();
     this.#update();
   }
