@@ -75,7 +75,7 @@ def build_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
 
 
 def build_tiny_refiner(folder: Path, *, seed: int = 0) -> Path:
-    """As `build_tiny_sdxl`, shaped as its refiner: the second text encoder alone, an aesthetic score among the sizes."""
+    """As `build_tiny_sdxl`, shaped as its refiner: one text encoder, a score among the sizes."""
     from transformers import CLIPTextModelWithProjection
 
     vocabulary = _write_tokenizer(folder / "tokenizer_2", padding="!")

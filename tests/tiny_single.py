@@ -39,7 +39,9 @@ def _build_folder(folder: Path, kind: str) -> None:
         parts["text_encoder"] = lambda: _text_encoder(hidden_act=act)
     if has_second:
         _write_words(folder / "tokenizer_2", "!")
-        parts["text_encoder_2"] = lambda: _text_encoder(hidden_act="gelu", hidden_size=24, projection_dim=24, is_big=True)
+        parts["text_encoder_2"] = lambda: _text_encoder(
+            hidden_act="gelu", hidden_size=24, projection_dim=24, is_big=True
+        )
     parts["unet"] = lambda: tiny._unet(**_unet_values(kind))
     parts["vae"] = lambda: tiny._vae(norm_num_groups=8, scaling_factor=0.13025 if is_xl else 0.18215)
     tiny._write_parts(folder, parts, 0)
@@ -93,7 +95,10 @@ def _write_words(folder: Path, padding: str) -> None:
 
 def ldm_tensors(folder: Path, kind: str) -> Tensors:
     """Every weight of the folder under the key that the original code gave it."""
-    found = {f"model.diffusion_model.{key}": value for key, value in unet_to_ldm(_weights(folder / "unet"), kind).items()}
+    found = {
+        f"model.diffusion_model.{key}": value
+        for key, value in unet_to_ldm(_weights(folder / "unet"), LAYERS.get(kind, 1)).items()
+    }
     found |= {f"first_stage_model.{key}": value for key, value in vae_to_ldm(_weights(folder / "vae")).items()}
     if kind == "sd2":
         return found | open_clip(_weights(folder / "text_encoder"), "cond_stage_model.model.", spare=True)
@@ -124,8 +129,9 @@ OUTSIDE = {
 }  # fmt: skip
 
 
-def unet_to_ldm(tensors: Mapping[str, Any], kind: str) -> Tensors:
-    return {_unet_key(key, tensors, LAYERS.get(kind, 1)): tensor for key, tensor in tensors.items()}
+def unet_to_ldm(tensors: Mapping[str, Any], layers: int) -> Tensors:
+    """`layers`: residual blocks of a level."""
+    return {_unet_key(key, tensors, layers): tensor for key, tensor in tensors.items()}
 
 
 def _unet_key(key: str, tensors: Mapping[str, Any], layers: int) -> str:

@@ -83,7 +83,9 @@ def test_the_whole_texts_vector_is_of_the_first_chunk(sdxl: Path) -> None:
 
 
 def test_the_prompt_language_holds_for_both_text_encoders(sdxl: Path) -> None:
-    prompts = planned(load_checkpoint(passport_of(sdxl), CPU, "SDPA").prompts, "the [cat:(red:1.3):0.5] AND dog:0.5", "")
+    prompts = planned(
+        load_checkpoint(passport_of(sdxl), CPU, "SDPA").prompts, "the [cat:(red:1.3):0.5] AND dog:0.5", ""
+    )
     early, late = prompts.at(1, 2), prompts.at(4, 2)
     assert early.weights == (1.0, 0.5)
     assert not torch.equal(early.conds[0].hidden[..., :16], late.conds[0].hidden[..., :16])
@@ -122,7 +124,9 @@ def test_the_refiner_predicts_what_the_pipelines_unet_predicts(refiner: Path) ->
     with torch.inference_mode():
         ours = denoiser(x, 1.0)
         theirs = pipeline(refiner, "StableDiffusionXLImg2ImgPipeline")
-        hidden, no_hidden, pooled, no_pooled = theirs.encode_prompt("the red cat", device="cpu", negative_prompt="a dog")
+        hidden, no_hidden, pooled, no_pooled = theirs.encode_prompt(
+            "the red cat", device="cpu", negative_prompt="a dog"
+        )
         sizes = theirs._get_add_time_ids(
             (64, 96), (0, 0), (64, 96), 6.0, 2.5, (64, 96), (0, 0), (64, 96), torch.float32, 24
         )  # fmt: skip

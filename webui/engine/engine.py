@@ -13,7 +13,7 @@ from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
 from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.generation import Generation
-from webui.engine.loading import load_checkpoint
+from webui.engine.loading import load_checkpoint, with_vae
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.upscaling import Upscalers
@@ -28,17 +28,19 @@ from webui.upscalers import FOLDER as UPSCALERS
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEngine":
+def create_engine(models_dir: Path, device: str, worker: int = 0, *, library: Library | None = None) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
+    `library`: the models, where there are others than those.
     Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
-    attention = fastest_attention(chosen.torch_device)
-    return PictureEngine(
-        Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings"),
-        upscalers=Upscalers(models_dir / UPSCALERS, chosen),
-    )  # fmt: skip
+    models = library or Library(models_dir / "checkpoints")
+    shelf = EmbeddingShelf(
+        models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings").values()]
+    )
+    upscalers = Upscalers(models_dir / UPSCALERS, chosen)
+    return PictureEngine(models, chosen, fastest_attention(chosen.torch_device), shelf, upscalers=upscalers)
 
 
 class PictureEngine:
@@ -57,7 +59,11 @@ class PictureEngine:
         self._upscalers = upscalers
         self._device = device
         self._attention = attention
-        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention, embeddings))
+        self._models = ModelCache(
+            lambda passport: load_checkpoint(passport, device, attention, embeddings),
+            load_vae=lambda path, components: with_vae(components, path, device),
+            available=lambda: memory.available(device.torch_device),
+        )
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""

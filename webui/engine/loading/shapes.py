@@ -38,7 +38,9 @@ def unet_config(shapes: Shapes, told: tuple[int, int] | None = None) -> Config:
     try:
         return {**_unet_config(unet), **_told(unet, told)}
     except (LookupError, ValueError, ZeroDivisionError) as error:
-        raise CheckpointError("its denoiser is of a kind that Easel does not know ({reason}).", reason=str(error)) from None
+        raise CheckpointError(
+            "its denoiser is of a kind that Easel does not know ({reason}).", reason=str(error)
+        ) from None
 
 
 def _unet_config(unet: Shapes) -> Config:
@@ -161,7 +163,13 @@ def _text_config(words: int, width: int, layers: int) -> Config:
     # CLIP's end mark is its last word, so that the end of a text is where its highest id stands.
     marks = {"bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1}
     heads = max(1, width // HEAD_WIDTH)
-    return {"vocab_size": words, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, **marks}
+    return {
+        "vocab_size": words,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        **marks,
+    }
 
 
 def _count(body: Mapping[str, object], prefix: str) -> int:
