@@ -61,8 +61,9 @@ def _pass_colours_on(network: "RrdbNet", unshuffle: int) -> None:
         for layer in (network.fine, network.last, *network.doublings):
             _carry(layer.get_parameter("weight"), 1)
         for name, values in network.named_parameters():
-            if name.endswith("bias") or name.startswith("trunk"):
+            if name.endswith("bias"):
                 values.mul_(0.1)
+        network.trunk.weight.mul_(0.5)
 
 
 def _carry(weight: "torch.Tensor", inputs: int) -> None:

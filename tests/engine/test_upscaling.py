@@ -53,7 +53,7 @@ def test_the_three_layouts_of_esrgan_are_one_network(tmp_path: Path) -> None:
     assert results[0].shape == (1, 3, 52, 72)
     assert all(torch.equal(result, results[0]) for result in results)
     nearest = functional.interpolate(PIXELS, scale_factor=4.0)
-    assert (results[0] - nearest).abs().mean() < 0.1, "the colours come through"
+    assert (results[0] - nearest).abs().mean() < 0.15, "the colours come through"
 
 
 @pytest.mark.parametrize("doublings", [0, 1, 2, 3])
@@ -142,7 +142,7 @@ def test_tiles_leave_no_seams(tmp_path: Path, overlap: int) -> None:
     tiled, tiles = whole(enlarger, image, Tiling(24, overlap))
     assert (count, tiles, tiled.size) == (1, Tiling(24, overlap).count(image.size), (120, 88))
     assert tiles >= 6
-    assert difference(one, tiled) <= 2
+    assert difference(one, tiled) <= 1
 
 
 def test_tiles_without_context_would_leave_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
