@@ -22,13 +22,17 @@ class EaselExtensions extends HTMLElement {
   #isStale = false;
   #follow = () => void this.#refresh();
 
+  // Asked again whenever the tab comes into view: jobs have been measured meanwhile.
+  #view = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.#follow());
+
   connectedCallback() {
     if (!this.list) this.#build();
     book.addEventListener("extensions", this.#follow);
-    this.#refresh();
+    this.#view.observe(this);
   }
 
   disconnectedCallback() {
+    this.#view.disconnect();
     book.removeEventListener("extensions", this.#follow);
   }
 
