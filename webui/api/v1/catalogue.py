@@ -67,6 +67,11 @@ def routes(app: App) -> APIRouter:
         app.refresh_models()
         return listed(app)
 
+    _add_parameters(router, app)
+    return router
+
+
+def _add_parameters(router: APIRouter, app: App) -> None:
     @router.get("/parameters/{kind}")
     def parameters_of(kind: str) -> dict[str, Any]:
         """Every field of a kind of request: default, range, step, label, help, choices."""
@@ -78,8 +83,6 @@ def routes(app: App) -> APIRouter:
             "parameters": [_parameter_json(p) for p in parameters(request_type).values()],
             "extensions": _options_json(app, request_type),
         }
-
-    return router
 
 
 def listed(app: App) -> dict[str, Any]:
