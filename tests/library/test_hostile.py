@@ -68,7 +68,7 @@ def test_a_download_that_broke_off_says_how_much_is_there(tmp_path):
     path = write_tensors(tmp_path / "one.safetensors", SD1)
     whole = path.stat().st_size
     os.truncate(path, whole - 1000)
-    assert f"cut off: {whole - 1000:,} of {whole:,} bytes" in problem(tmp_path, "one.safetensors")
+    assert f"cut off or damaged: {whole - 1000:,} of {whole:,} bytes" in problem(tmp_path, "one.safetensors")
 
 
 def call(function, argument):

@@ -59,7 +59,7 @@ def read_header(path: Path, name: Value = IT) -> Header:
         raise CheckpointError("{name} holds no tensor at all. Download it again.", name=name)
     if size < whole:
         raise CheckpointError(
-            "{name} is cut off: {size} of {whole} bytes are there. Download it again.",
+            "{name} is cut off or damaged: {size} of {whole} bytes are there. Download it again.",
             name=name, size=f"{size:,}", whole=f"{whole:,}",
         )  # fmt: skip
     if size > whole:
