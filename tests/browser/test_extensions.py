@@ -26,11 +26,11 @@ def token_of(server: Server) -> str:
 def finished(easel: EaselPage, server: Server) -> dict[str, Any]:
     """The newest job, once it has its picture."""
     for _ in range(600):
-        job: dict[str, Any] = easel.page.request.get(f"{server.url}/api/v1/jobs?limit=1").json()["jobs"][0]
-        if job["state"] == "done" and job["request"]["extensions"]:
-            return job
+        jobs: list[dict[str, Any]] = easel.page.request.get(f"{server.url}/api/v1/jobs?limit=1").json()["jobs"]
+        if jobs and jobs[0]["state"] == "done" and jobs[0]["request"]["extensions"]:
+            return jobs[0]
         easel.page.wait_for_timeout(100)
-    raise AssertionError(job)
+    raise AssertionError(jobs)
 
 
 def test_an_extension_is_installed_approved_used_and_removed(
