@@ -5,7 +5,7 @@ known to `denoise` and `vae` alone.
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 
 from webui import __version__
@@ -59,6 +59,12 @@ def sampler_options(request: TextToImage) -> SamplerOptions:
     )
 
 
+def used_embeddings(prompts: PlannedPrompts) -> Mapping[str, object]:
+    """What a picture's text says of them, as AUTOMATIC1111 writes it."""
+    hashes = ", ".join(f"{name}: {embedding.hash}" for name, embedding in prompts.embeddings.items())
+    return {"TI hashes": hashes or None}
+
+
 class Generation:
     """A job under way. `events` may be walked through once."""
 
@@ -87,6 +93,8 @@ class Generation:
             levels = levels[-request.steps - 1 :]
         self._sigmas = self._sampler.arrange(levels)
         self._beginning = Beginning()
+        self._used: Mapping[str, object] = {}
+        """What the pictures' texts tell beside the request."""
         self._shape = latent_shape(self._size, components.latent_channels, components.factor)
 
     @property
@@ -98,8 +106,11 @@ class Generation:
         yield self._progress("encoding", 0, 0)
         with self._stopwatch.phase("encoding"):
             prompts = self._encode()
+            self._used = used_embeddings(prompts)
             self._beginning = beginning_of(self._request, self._job.inputs, self._components)
         yield from self._unknown_tags(prompts)
+        for name, problem in prompts.unfit_embeddings.items():
+            yield from self._warn(Sentence("The embedding '{name}' has no effect: {why}", name=name, why=problem))
         saved, warning = self._saved()
         if warning:
             yield from self._warn(warning)
@@ -242,7 +253,9 @@ class Generation:
             with self._stopwatch.phase("decoding"):
                 decoded = decode(self._components.vae, latents[number])
                 image = self._beginning.finish(decoded.image)
-                text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__)
+                text = infotext(
+                    self._request, picture, model_hash=self._model_hash, version=__version__, extra=self._used
+                )
                 png = encode_png(image, self._request, picture, text)
             if decoded.warning:
                 yield from self._warn(decoded.warning)
