@@ -14,6 +14,8 @@ from tests.browser.source_page import SourcePage, png, scene
 
 pytestmark = pytest.mark.browser
 
+DRAFT_MS = 700
+"""After which what was painted is written down."""
 NO_STORAGE = """
   Object.defineProperty(window, 'indexedDB', {get() { throw new DOMException('no', 'SecurityError'); }});
   Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }});
@@ -44,7 +46,7 @@ def test_only_what_is_masked_is_made_anew_and_a_reload_keeps_picture_and_mask(so
     assert (made[:16] == before[:16]).all(), "far from the mask nothing changes"
     assert np.abs(made - before)[36:60, 52:76].mean() > 3
     expect(source.page.locator("#img2img_gallery button")).to_have_count(1)
-    source.page.wait_for_timeout(600)  # the draft is written
+    source.page.wait_for_timeout(DRAFT_MS)
     source.page.reload()
     source.page.wait_for_function("document.querySelector('easel-canvas')?.isMasked")
     assert (source.painted() == mask).all()
@@ -86,7 +88,7 @@ def test_pictures_that_cannot_be_used_are_refused_in_words_and_the_page_goes_on(
     assert (source.kept(source.generate()["values"]["image"]) == (255, 0, 0)).all(), "the first picture of an animation"
 
 
-def test_a_sketch_is_what_img2img_begins_with(source: SourcePage) -> None:
+def test_a_sketch_is_what_img2img_begins_with_and_a_reload_keeps_it(source: SourcePage) -> None:
     picture = scene()
     source.start(picture, "sketch")
     source.canvas.locator("input[type=color]").first.fill("#00ff00")
@@ -104,6 +106,11 @@ def test_a_sketch_is_what_img2img_begins_with(source: SourcePage) -> None:
     mask = np.zeros((64, 96, 3), np.uint8)
     mask[10:20, 10:30] = 255
     assert (source.kept(sent["values"]["mask"]) == mask).all()
+    painted = source.painted("paint")
+    source.page.wait_for_timeout(DRAFT_MS)
+    source.page.reload()
+    source.page.wait_for_function("document.querySelector('easel-canvas')?.isSketched")
+    assert (source.painted("paint") == painted).all()
 
 
 def test_a_finished_picture_is_sent_to_inpaint_with_its_settings(easel: EaselPage) -> None:

@@ -15,7 +15,8 @@ from webui.engine import memory
 from webui.engine.preview_decoder import PreviewDecoder
 from webui.engine.previews import LatentToRgb
 from webui.engine.sigmas import NoiseTable
-from webui.engine.text import PromptEncoder, Tower
+from webui.engine.text import PromptReader, Tower
+from webui.engine.vae import latent_channels
 from webui.library import Passport
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ class Components:
     vae: Any
     """AutoencoderKL."""
     towers: tuple[Tower, ...]
-    """One tokenizer with its text encoder, for SDXL two."""
-    prompts: PromptEncoder
+    """One tokenizer with its text encoder, for SDXL two; none where the checkpoint knows no words."""
+    prompts: PromptReader
     prediction_type: str
     """"epsilon", "v_prediction" or "sample"."""
     table: NoiseTable
@@ -56,7 +57,7 @@ class Components:
     @property
     def latent_channels(self) -> int:
         """Of latents; the UNet takes more where it is given a picture or mask beside them."""
-        return int(self.vae.config.latent_channels)
+        return latent_channels(self.vae)
 
     @property
     def image_channels(self) -> int:

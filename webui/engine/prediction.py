@@ -43,8 +43,17 @@ def _score(is_negative: bool) -> float:
 class GuidedDenoiser:
     """The UNet under a prompt. `close` undoes what `to_full_precision` did to the shared weights."""
 
-    def __init__(self, components: Components, prompts: PlannedPrompts, pictures: int, guidance_scale: float) -> None:
+    def __init__(
+        self,
+        components: Components,
+        prompts: PlannedPrompts,
+        pictures: int,
+        guidance_scale: float,
+        channels: torch.Tensor | None = None,
+    ) -> None:
+        """`channels` (1, n, height, width): what the checkpoint sees beside the latents, `image_channels.py`."""
         self._components = components
+        self._channels = channels
         self._prompts, self._pictures = prompts, pictures
         self._guidance_scale = guidance_scale
         self._dtype = components.dtype
@@ -100,10 +109,16 @@ class GuidedDenoiser:
             combined = combined + weight * (noise - noise_uncond)
         return noise_uncond, combined
 
-    def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded) -> torch.Tensor:
-        """The predictions under one text after the other, in one call."""
+    def _unet(
+        self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded, is_blind: bool = False
+    ) -> torch.Tensor:
+        """The predictions under one text after the other, in one call; `is_blind` without what is seen beside them."""
+        seen = latents
+        if self._channels is not None:
+            channels = torch.zeros_like(self._channels) if is_blind else self._channels
+            seen = torch.cat([latents, channels.to(latents.dtype).expand(len(latents), -1, -1, -1)], dim=1)
         output = self._components.unet(
-            torch.cat([latents] * len(texts)),
+            torch.cat([seen] * len(texts)),
             timestep,
             encoder_hidden_states=torch.cat([text.hidden for text in texts]),
             added_cond_kwargs=self._added(latents, texts),

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from webui.engine.preview_decoder import PreviewDecoder
-from webui.engine.vae import decode_pixels, to_image
+from webui.engine.vae import decode_pixels, encode_pixels, to_image
 from webui.errors import UnknownName
 from webui.registry import PREVIEWS
 
@@ -68,7 +68,7 @@ def fit_latent_rgb(vae: Any, channels: int) -> LatentRgb:  # AutoencoderKL; diff
     for patches in (1, 2, 4, 8):
         colours = (3 * torch.randn(1, 3, patches, patches, generator=generator)).clamp(-1, 1)
         pixels = F.interpolate(colours, size=(64, 64)).to(vae.device, vae.dtype)
-        latents = vae.encode(pixels).latent_dist.mode()[0].float() * vae.config.scaling_factor
+        latents = encode_pixels(vae, pixels)[0]
         decoded = F.adaptive_avg_pool2d(decode_pixels(vae, latents), (latents.shape[1], latents.shape[2]))
         inputs.append(latents.cpu().flatten(1).T)
         targets.append(decoded.cpu().flatten(1).T)

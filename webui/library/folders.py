@@ -17,17 +17,22 @@ PARTS = ("unet", "vae", "text_encoder")
 OTHER_PARTS = ("text_encoder_2", "conditioner")
 """Folders with weights that other pipelines have besides."""
 PIPELINE = "StableDiffusionPipeline"
+OWN_PIPELINE = "EaselLatentDiffusionPipeline"
+"""Of folders that Easel has trained on classes or nothing, or over a VQ autoencoder."""
+OWN_TASKS = ("text", "inpaint", "class", "unconditional")
+"""What folders of that kind draw; those of layouts can only be trained further."""
 DRAWING = (
     *(PIPELINE, "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
     *("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
     *("StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
+    OWN_PIPELINE,
 )
 """Kinds of folders that draw: the engine looks at their parts and not at the kind."""
 REFINER_WIDTH = 1280
 """cross_attention_dim of SDXL's refiner, the only one of that width."""
 TRAINABLE = (
     *(PIPELINE, "StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"),
-    *("StableDiffusionUpscalePipeline", "EaselLatentDiffusionPipeline"),
+    *("StableDiffusionUpscalePipeline", OWN_PIPELINE),
 )
 """Kinds of folders that a training can start from."""
 
@@ -50,10 +55,13 @@ def describe_folder(path: Path) -> Told:
     channels = int(unet.get("in_channels", 4)), int(vae.get("latent_channels", 4))
     native_size = int(unet["sample_size"]) * factor
     card = read_json(path / "easel.json") if (path / "easel.json").is_file() else {}
+    task = _task(pipeline, channels, card)
+    if pipeline == OWN_PIPELINE and task not in OWN_TASKS:
+        problem = Sentence("it was trained for '{task}', with which Easel does not draw yet.", task=task)
     return {
         "title": str(card.get("title", "")),
         "family": _family(pipeline, int(unet["cross_attention_dim"]), index),
-        "task": _task(pipeline, channels, card),
+        "task": task,
         "prediction_type": str(scheduler.get("prediction_type", "epsilon")),
         "zero_snr": bool(scheduler.get("rescale_betas_zero_snr", False)),
         "native_size": native_size,

@@ -11,6 +11,7 @@ import diffusers.utils.logging
 import transformers.utils.logging
 
 from webui.engine.attention import use_attention
+from webui.engine.class_prompts import ClassPrompts
 from webui.engine.device import Device
 from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.loading.folder import load_vae_folder, read_folder
@@ -19,7 +20,8 @@ from webui.engine.loading.single_file import read_single_file, read_vae_file
 from webui.engine.models import Components
 from webui.engine.preview_decoder import read_preview_decoder
 from webui.engine.previews import MeasuredRgb, read_latent_rgb
-from webui.engine.text import PromptEncoder, Tower
+from webui.engine.text import PromptEncoder, PromptReader, Tower
+from webui.engine.vae import latent_channels
 from webui.errors import CheckpointError
 from webui.library import Passport
 
@@ -62,7 +64,7 @@ def with_vae(components: Components, path: Path, device: Device) -> Components:
     A single file has no configuration: the checkpoint's own scale of latents holds.
     """
     vae = load_vae(path, device, is_xl=components.is_xl)
-    channels = int(vae.config.latent_channels)
+    channels = latent_channels(vae)
     if channels != components.latent_channels:
         raise CheckpointError(
             "The VAE's latents have {found} channels and those of checkpoint '{name}' {expected}. Choose another VAE.",
@@ -85,10 +87,14 @@ def _assembled(
 ) -> Components:
     is_xl = parts.unet.config.addition_embed_type == "text_time"
     use_attention(parts.unet, attention)
-    channels = int(parts.vae.config.latent_channels)
+    channels = latent_channels(parts.vae)
     colours = passport.path / "latent_rgb.json"
     latent_rgb = read_latent_rgb(colours, channels) if passport.layout == "folder" else None
-    prompts = PromptEncoder(parts.towers, is_xl=is_xl, zeroes_empty=parts.zeroes_empty, embeddings=embeddings)
+    prompts: PromptReader
+    if parts.embedder is not None:
+        prompts = ClassPrompts(parts.embedder, parts.classes)
+    else:
+        prompts = PromptEncoder(parts.towers, is_xl=is_xl, zeroes_empty=parts.zeroes_empty, embeddings=embeddings)
     return Components(
         name=passport.name,
         path=passport.path,
@@ -109,10 +115,9 @@ def _assembled(
 
 def _check_fit(parts: Parts) -> None:
     """Raise `CheckpointError` unless the parts belong together."""
-    unet, latents = parts.unet.config, int(parts.vae.config.latent_channels)
-    features = sum(int(tower.encoder.config.hidden_size) for tower in parts.towers)
+    unet, latents = parts.unet.config, latent_channels(parts.vae)
     pairs = (
-        ("text_encoder's hidden_size", features, "unet's cross_attention_dim", unet.cross_attention_dim),
+        ("text_encoder's hidden_size", parts.features, "unet's cross_attention_dim", unet.cross_attention_dim),
         ("vae's latent_channels", latents, "unet's out_channels", unet.out_channels),
     )
     for name, value, other_name, other in pairs:

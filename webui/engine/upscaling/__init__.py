@@ -48,6 +48,10 @@ class Upscalers:
         self._networks: dict[tuple[object, ...], Enlarger] = {}
         """By file, size and time; the one that was used last comes last."""
 
+    def names(self) -> tuple[str, ...]:
+        """Everything that can be named, built in first."""
+        return *BUILT_IN, *upscaler_files(self._folder)
+
     def upscale(
         self, name: str, picture: Image.Image, size: Size, on_tile: Callable[[int, int], None] | None = None
     ) -> Image.Image:

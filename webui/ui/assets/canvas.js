@@ -43,6 +43,7 @@ class EaselCanvas extends HTMLElement {
 
   /** Show `bitmap` with an empty mask and sketch; the mask so far becomes the last one. */
   async setPicture(bitmap) {
+    this.painter.cancel();
     if (this.isMasked) this.rememberMask();
     this.bitmap?.close();
     this.bitmap = bitmap;

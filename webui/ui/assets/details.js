@@ -6,7 +6,7 @@ import { putIntoForm } from "./form.js";
 import { pictureUrl } from "./gallery.js";
 import { duration } from "./progress.js";
 import { sendToSource } from "./source.js";
-import { t } from "./words.js";
+import { sentence, t } from "./words.js";
 
 const COPIED_FOR = 1500;
 
@@ -14,6 +14,7 @@ export function details(kind, { picture, job }) {
   return [
     h("div", { class: "easel-actions" }, download(picture), copyButton(picture), useButton(kind, picture, job), ...sendButtons(kind, picture, job)),
     facts(picture, job),
+    ...receipt(job),
     h(
       "details",
       { class: "easel-parameters" },
@@ -74,6 +75,13 @@ function facts(picture, job) {
   ];
   const filled = rows.filter(([, value]) => value !== "" && value !== undefined && value !== null);
   return h("dl", { class: "easel-facts" }, ...filled.map(([key, value]) => fact(key, value)));
+}
+
+/** What happened on the way, in order. */
+function receipt(job) {
+  if (!job.receipt?.length) return [];
+  const lines = job.receipt.map((told) => h("li", {}, sentence(told)));
+  return [h("details", { class: "easel-receipt" }, h("summary", {}, t("details.receipt")), h("ol", {}, ...lines))];
 }
 
 const fact = (key, value) =>

@@ -4,6 +4,7 @@ import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
 import * as extras from "./extras.js";
 import { book } from "./jobs.js";
+import { followModels } from "./model-lists.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
@@ -18,6 +19,7 @@ import * as training from "./training.js";
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
+export { reloadModelLists } from "./model-lists.js";
 export { reloadUpscalers, submitExtras } from "./extras.js";
 export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
@@ -35,6 +37,7 @@ training.define();
 rememberTab();
 status.define();
 status.followInTitle();
+followModels(["txt2img", "img2img"]);
 listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
 for (const tab of ["txt2img", "img2img"]) countPrompts(tab);

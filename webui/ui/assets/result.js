@@ -146,7 +146,7 @@ class EaselResult extends HTMLElement {
     this.bar.setAttribute("aria-valuenow", String(percent(job)));
     this.bar.setAttribute("aria-valuetext", this.text.textContent);
     this.fill.style.width = `${percent(job)}%`;
-    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && !["sampling", "tiles"].includes(job.progress?.phase));
+    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && !["sampling", "hires", "tiles"].includes(job.progress?.phase));
     const possible = { interrupt: true, skip: job.state === "running", pause: job.state === "running", resume: job.state === "paused" };
     for (const [name, button] of Object.entries(this.buttons)) {
       button.hidden = !possible[name];

@@ -77,6 +77,11 @@ class EaselSource extends HTMLElement {
     return [{ kind, pictures: () => pictures }];
   }
 
+  /** A request was refused: the server may have lost the pictures, so they are sent again with the next one. */
+  forgetUploads() {
+    this.#uploads = new WeakMap();
+  }
+
   #pictures() {
     const { canvas } = this;
     const send = (png) => png.then(uploadInput);
@@ -322,7 +327,8 @@ export async function submitSource(tab, names, fields, values) {
   const jobs = sourceOf(tab)?.jobs() ?? [];
   for (const { kind, pictures } of jobs) {
     const own = Object.fromEntries(Object.entries(request).filter(([name]) => fields[kind].includes(name)));
-    await book.submit(kind, (async () => ({ ...own, ...(await pictures()) }))(), chosenStyles(tab));
+    const job = await book.submit(kind, (async () => ({ ...own, ...(await pictures()) }))(), chosenStyles(tab));
+    if (!job) sourceOf(tab)?.forgetUploads();
   }
 }
 
