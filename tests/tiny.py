@@ -11,15 +11,18 @@ MERGES = ("t h", "th e</w>", "a n", "an d</w>", "i n", "r e", "re d</w>", "c a",
 NATIVE_SIZE = 64
 
 
-def build_tiny_checkpoint(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+def build_tiny_checkpoint(
+    folder: Path, *, prediction_type: str = "epsilon", image_channels: int = 0, seed: int = 0
+) -> Path:
     """A complete StableDiffusionPipeline folder under 2 MB with random weights, native size 64 px; returns `folder`.
 
-    `prediction_type` is "epsilon", "v_prediction" or "sample". Same arguments, same weights.
+    `prediction_type` is "epsilon", "v_prediction" or "sample"; `image_channels` are seen beside the latents, 5 by an
+    inpainting checkpoint, 4 by an instruct-pix2pix one. Same arguments, same weights.
     """
     vocabulary = _write_tokenizer(folder / "tokenizer")
     parts = {
         "text_encoder": lambda: _text_encoder(vocabulary),
-        "unet": _unet,
+        "unet": lambda: _unet(in_channels=4 + image_channels),
         "vae": _vae,
     }
     _write_parts(folder, parts, seed)
@@ -70,6 +73,36 @@ def build_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
         text_encoder_2=["transformers", "CLIPTextModelWithProjection"],
         tokenizer_2=["transformers", "CLIPTokenizer"],
         force_zeros_for_empty_prompt=True,
+    )
+    return folder
+
+
+def build_tiny_refiner(folder: Path, *, seed: int = 0) -> Path:
+    """As `build_tiny_sdxl`, shaped as its refiner: one text encoder, a score among the sizes."""
+    from transformers import CLIPTextModelWithProjection
+
+    vocabulary = _write_tokenizer(folder / "tokenizer_2", padding="!")
+    second: dict[str, Any] = {"hidden_size": 24, "hidden_act": "gelu", "projection_dim": 24, "pad_token_id": 33}
+    parts = {
+        "text_encoder_2": lambda: CLIPTextModelWithProjection(_text_config(vocabulary, **second)),
+        "unet": lambda: _unet(
+            transformer_layers_per_block=2, use_linear_projection=True, attention_head_dim=(2, 4),
+            cross_attention_dim=24, addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24 + 5 * 8,
+        ),
+        "vae": _vae,
+    }  # fmt: skip
+    _write_parts(folder, parts, seed)
+    _write_scheduler(folder, "epsilon")
+    _write_index(
+        folder,
+        "StableDiffusionXLImg2ImgPipeline",
+        text_encoder=[None, None],
+        tokenizer=[None, None],
+        text_encoder_2=["transformers", "CLIPTextModelWithProjection"],
+        tokenizer_2=["transformers", "CLIPTokenizer"],
+        force_zeros_for_empty_prompt=False,
+        requires_aesthetics_score=True,
     )
     return folder
 
@@ -164,14 +197,15 @@ def _unet(**others: Any) -> Any:
     return UNet2DConditionModel(**(usual | others))
 
 
-def _vae() -> Any:
+def _vae(**others: Any) -> Any:
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1, latent_channels=4, norm_num_groups=4,
-        sample_size=NATIVE_SIZE,
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "block_out_channels": (8, 8, 8, 8), "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4,
+        "sample_size": NATIVE_SIZE,
+    }  # fmt: skip
+    return AutoencoderKL(**(usual | others))
 
 
 def _write_json(path: Path, values: object) -> None:

@@ -57,13 +57,14 @@ class Progress(Event):
 
     kind = "progress"
     phase: str
-    """"loading", "encoding", "sampling", "decoding"; of a training "preparing", "training", "sampling", "saving"."""
+    """ "loading", "encoding", "sampling", "decoding", with a second pass "upscaling" and "hires"; of an enlargement
+    "preparing", "tiles", "saving"; of a training "preparing", "training", "sampling", "saving"."""
     picture: int
     """0-based number of the picture being made, over all batches; 0 for a training."""
     pictures: int
     """1 for a training, which is one thing that is made."""
     step: int
-    """Steps done for this picture, 0 to `total`."""
+    """Steps done for this picture, 0 to `total`, over all its passes."""
     total: int
     preview: bytes | None = None
     """JPEG of pred_original."""
@@ -160,6 +161,8 @@ class Done(Event):
     kind = "done"
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"."""
+    receipt: tuple[Sentence, ...] = ()
+    """What happened on the way, in order."""
 
 
 FINAL = (Failed, Cancelled, Paused, Done)

@@ -25,6 +25,8 @@ class Param(GroupedMetadata):
     max_length: int | None = None
     choices: str = ""
     """Name of the registry whose names are the possible values, e.g. "sampler"."""
+    suggestions: str = ""
+    """Whose files can be named: "checkpoints", "vae" or "upscalers" of the models folder."""
 
     def __iter__(self) -> typing.Iterator[object]:
         limits: dict[str, Any] = {"description": self.help, "title": self.label}

@@ -5,8 +5,9 @@ the one value that is still open, seed -1, into a number. The kinds of training 
 """
 
 import dataclasses
+import secrets
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -14,19 +15,31 @@ from pydantic.dataclasses import dataclass
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
-from webui.request_base import MAX_SEED, STRICT, Request, of_kinds
+from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
+from webui.request_groups import (
+    HiresFields,
+    ModelFields,
+    NoiseFields,
+    OutpaintingFields,
+    SamplerFields,
+    Size,
+    SoftInpaintingFields,
+    hires_sizes,
+)
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
+from webui.upscale_request import Upscale
 
 MAX_PIXELS = 16 * 2**20
 """Width × height × batch size of one model call; beyond it no consumer card holds the activations."""
+MIN_SIDE = 64
+MAX_SCHEDULE = 1000
+"""Steps of a schedule: as many timesteps as models are trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TextToImage(Request):
-    """A picture from words."""
-
-    kind: ClassVar[str] = "txt2img"
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, Request):
+    """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
     negative_prompt: Annotated[
@@ -76,73 +89,22 @@ class TextToImage(Request):
         str, Param(label="Emphasis", choices="emphasis", help="What weights such as (word:1.2) do to the prompt.")
     ] = "Original"
 
-    eta: Annotated[
-        float,
-        Param(0.0, 1.0, step=0.01, label="Eta",
-              help="Fresh noise in ancestral and SDE samplers (those with a or SDE in their names); 0 adds none."),
-    ] = 1.0  # fmt: skip
-    ddim_eta: Annotated[
-        float, Param(0.0, 1.0, step=0.01, label="Eta for DDIM", help="Fresh noise in DDIM; 0 adds none.")
-    ] = 0.0
-    s_noise: Annotated[
-        float, Param(0.0, 1.1, step=0.001, label="Sigma noise", help="Scale of all noise that a sampler adds.")
-    ] = 1.0
-    s_churn: Annotated[
-        float,
-        Param(0.0, 100.0, step=0.01, label="Sigma churn",
-              help="Noise that Euler, Heun and DPM2 add before each step, over all steps together."),
-    ] = 0.0  # fmt: skip
-    s_tmin: Annotated[
-        float, Param(0.0, 10.0, step=0.01, label="Sigma tmin", help="Churn only from this noise level on.")
-    ] = 0.0
-    s_tmax: Annotated[
-        float, Param(0.0, 999.0, step=0.01, label="Sigma tmax", help="Churn only up to this noise level; 0: no limit.")
-    ] = 0.0
-    eta_noise_seed_delta: Annotated[
-        int,
-        Param(0, MAX_SEED, step=1, label="Eta noise seed delta (ENSD)",
-              help="Added to the seed for all noise after the first; 0: the same generator goes on."),
-    ] = 0  # fmt: skip
-    sigma_min: Annotated[
-        float,
-        Param(0.0, 100.0, step=0.001, label="Lowest noise level",
-              help="Where the schedule ends before zero; 0: as the checkpoint was trained."),
-    ] = 0.0  # fmt: skip
-    sigma_max: Annotated[
-        float,
-        Param(0.0, 5000.0, step=0.01, label="Highest noise level",
-              help="Where the schedule begins; 0: as the checkpoint was trained."),
-    ] = 0.0  # fmt: skip
-    rho: Annotated[
-        float,
-        Param(0.0, 20.0, step=0.1, label="Rho",
-              help="Bend of the Karras and Polyexponential schedules; 0: their own, 7 and 1."),
-    ] = 0.0  # fmt: skip
-    discard_next_to_last_sigma: Annotated[
-        bool,
-        Param(label="Always discard next-to-last sigma",
-              help="Leaves out the lowest noise level before zero, as DPM2 and DPM++ 3M SDE always do."),
-    ] = False  # fmt: skip
-
     @model_validator(mode="after")
-    def _is_possible(self) -> "TextToImage":
+    def _is_possible(self) -> "PictureRequest":
         for name in ("width", "height"):
             if getattr(self, name) % 8:
                 label, value = Sentence(parameters(type(self))[name].param.label), getattr(self, name)
                 raise InvalidRequest("{label} must be a multiple of 8, not {value}.", label=label, value=value)
-        if self.width * self.height * self.batch_size > MAX_PIXELS:
+        self._check_pixels(self.width, self.height)
+        return self
+
+    def _check_pixels(self, width: int, height: int) -> None:
+        if width * height * self.batch_size > MAX_PIXELS:
             raise InvalidRequest(
                 "{width}×{height} times batch size {batch_size} is more than {most} pixels at once. "
                 "Use a smaller size or batch size, and a higher batch count.",
-                width=self.width, height=self.height, batch_size=self.batch_size, most=f"{MAX_PIXELS:,}",
+                width=width, height=height, batch_size=self.batch_size, most=f"{MAX_PIXELS:,}",
             )  # fmt: skip
-        if 0 < self.sigma_max <= self.sigma_min:
-            raise InvalidRequest(
-                "The highest noise level ({highest}) must be above the lowest ({lowest}). "
-                "Set both to 0 for the checkpoint's own.",
-                highest=f"{self.sigma_max:g}", lowest=f"{self.sigma_min:g}",
-            )  # fmt: skip
-        return self
 
     @property
     def pictures(self) -> int:
@@ -153,16 +115,71 @@ class TextToImage(Request):
         return self.prompt
 
     def seed_of(self, picture: int) -> int:
-        """Seed of picture `picture` (0-based over all batches): that seed alone gives the same picture."""
-        return (self.seed + picture) % (MAX_SEED + 1)
+        """Seed of picture `picture` (0-based over all batches): that seed alone gives the same picture.
 
+        With a variation it is the variation seed that counts up, and all pictures have the same seed.
+        """
+        return self.seed if self.variation_strength else (self.seed + picture) % (MAX_SEED + 1)
 
-PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-"""Of an uploaded picture: see `inputs.py`."""
+    def variation_seed_of(self, picture: int) -> int:
+        return (self.variation_seed + picture) % (MAX_SEED + 1)
+
+    def resolved(self) -> Self:
+        drawn = super().resolved()
+        if drawn.variation_seed >= 0 or not drawn.variation_strength:
+            return drawn
+        return dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ImageToImage(TextToImage):
+class TextToImage(HiresFields, PictureRequest):
+    """A picture from words."""
+
+    kind: ClassVar[str] = "txt2img"
+
+    @model_validator(mode="after")
+    def _second_pass_is_possible(self) -> "TextToImage":
+        if not self.hires:
+            return self
+        whole, size = self.hires_sizes
+        for width, height in (whole, size):
+            if min(width, height) < MIN_SIDE:
+                raise InvalidRequest(
+                    "The second pass would draw {width}×{height}; {least} pixels are the least for a side.",
+                    width=width, height=height, least=MIN_SIDE,
+                )  # fmt: skip
+            self._check_pixels(width, height)
+        if self.hires_strength and self.hires_schedule_steps > MAX_SCHEDULE:
+            raise InvalidRequest(
+                "{steps} steps at a denoising strength of {strength} would need a schedule of {whole} steps; "
+                "{most} are possible. Use fewer hires steps or more strength.",
+                steps=self.second_steps, strength=f"{self.hires_strength:g}", whole=self.hires_schedule_steps,
+                most=MAX_SCHEDULE,
+            )  # fmt: skip
+        return self
+
+    @property
+    def hires_sizes(self) -> tuple[Size, Size]:
+        """What the first picture is enlarged to, and the size of the result, which is the middle of that."""
+        return hires_sizes((self.width, self.height), self)
+
+    @property
+    def second_steps(self) -> int:
+        """Steps of the second pass, whatever its strength."""
+        return self.hires_steps or self.num_inference_steps
+
+    @property
+    def hires_schedule_steps(self) -> int:
+        """Steps of the schedule whose last `second_steps` the second pass makes. The strength is not 0."""
+        return int(self.second_steps / min(self.hires_strength, 0.999))
+
+
+MaskId = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
+"""A `PictureId`, or nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ImageToImage(PictureRequest):
     """A picture made from another one: noise is laid over it, as much as `strength` says, and taken away again.
 
     Meng et al. 2022 (SDEdit, arXiv:2108.01073). `width` and `height` are those of the result.
@@ -181,6 +198,14 @@ class ImageToImage(TextToImage):
         Param(label="Resize mode", choices="resize_mode",
               help="What happens when the picture has another shape than the result."),
     ] = "Just resize"  # fmt: skip
+    color_correction: Annotated[
+        bool, Param(label="Colour correction", help="Gives the result the colours of the picture it begins with.")
+    ] = False
+    image_guidance_scale: Annotated[
+        float,
+        Param(0.0, 3.0, step=0.05, label="Image guidance scale",
+              help="How strongly an instruct-pix2pix checkpoint keeps to the picture; others have no use for it."),
+    ] = 1.5  # fmt: skip
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -193,14 +218,14 @@ class ImageToImage(TextToImage):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Inpaint(ImageToImage):
+class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
     """A picture of which only the masked part is painted anew."""
 
     kind: ClassVar[str] = "inpaint"
 
     mask: Annotated[
-        PictureId, Param(label="Mask", help="A picture of the same size, uploaded before: white is painted anew.")
-    ]
+        MaskId, Param(label="Mask", help="A picture of the same size, uploaded before: white is painted anew.")
+    ] = ""
     mask_mode: Annotated[
         str, Param(label="Mask mode", choices="mask_mode", help="Whether the masked part or all the rest is painted.")
     ] = "Inpaint masked"
@@ -230,12 +255,18 @@ class Inpaint(ImageToImage):
               help="Every pixel that is not masked stays exactly as it is; a soft edge then lies inside the mask."),
     ] = False  # fmt: skip
 
+    @model_validator(mode="after")
+    def _something_is_painted(self) -> "Inpaint":
+        if not self.mask and not any(self.margins):
+            raise InvalidRequest("There is nothing to paint: give a mask, or pixels by which the picture grows.")
+        return self
+
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self.image, self.mask
+        return tuple(name for name in (self.image, self.mask) if name)
 
 
-REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint)), **TRAIN_REQUESTS}
+REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint, Upscale)), **TRAIN_REQUESTS}
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
@@ -264,13 +295,14 @@ def _with_canonical_names(request_type: type[Request], values: Mapping[str, Any]
         name: int(value) if types[name] is int and isinstance(value, float) and value.is_integer() else value
         for name, value in values.items()
     }
-    if isinstance(result.get("sampler"), str):
-        sampler, schedule = canonical_sampler(result["sampler"])
-        result["sampler"] = sampler
-        if schedule:
-            result["schedule"] = schedule
-    if isinstance(result.get("schedule"), str):
-        result["schedule"] = canonical_schedule(result["schedule"])
+    for prefix in ("", "hires_"):
+        if isinstance(result.get(f"{prefix}sampler"), str):
+            sampler, schedule = canonical_sampler(result[f"{prefix}sampler"])
+            result[f"{prefix}sampler"] = sampler
+            if schedule:
+                result[f"{prefix}schedule"] = schedule
+        if isinstance(result.get(f"{prefix}schedule"), str):
+            result[f"{prefix}schedule"] = canonical_schedule(result[f"{prefix}schedule"])
     return result
 
 

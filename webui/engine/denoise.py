@@ -54,14 +54,20 @@ class Plan:
     options: SamplerOptions = field(default_factory=SamplerOptions)
     eta_noise_seed_delta: int = 0
     """Not 0: all noise after the first comes from generators of the pictures' seeds + this (AUTOMATIC1111's ENSD)."""
+    until: int | None = None
+    """Steps after which it ends although levels are left, for another plan to go on; None: it goes to the last."""
 
     @property
     def total(self) -> int:
         return len(self.sigmas) - 1
 
+    @property
+    def end(self) -> int:
+        return self.total if self.until is None else self.until
+
     def first_state(self) -> SamplerState:
         """Noise at the highest level."""
-        noise, highest = self.noise.draw(), self.sigmas[0]
+        noise, highest = self.noise.first(), self.sigmas[0]
         x = self.begin(noise, highest) if self.begin else noise * self.sampler.initial_scale(highest)
         if self.eta_noise_seed_delta:
             self.noise.begin_again(self.eta_noise_seed_delta)
@@ -89,11 +95,11 @@ class DenoiseStep:
 
 @torch.inference_mode()
 def denoise(plan: Plan, state: SamplerState) -> Iterator[DenoiseStep]:
-    """Go from `state` to the end. Raises `CheckpointError` when a step is not a number even in fp32."""
+    """Go from `state` to the plan's end. Raises `CheckpointError` when a step is not a number even in fp32."""
     plan.noise.restore(state.noise)
     if state.is_full_precision and not plan.denoise.is_full_precision:
         plan.denoise.to_full_precision()
-    while state.index < plan.total:
+    while state.index < plan.end:
         stepped, was_repeated = _advance(plan, state)
         state = SamplerState(
             stepped.x,

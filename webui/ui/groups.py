@@ -10,7 +10,7 @@ import gradio as gr
 
 from webui.params import parameters
 from webui.requests import REQUESTS
-from webui.ui.controls import control, tool
+from webui.ui.controls import FIRST_SUGGESTIONS, control, tool
 from webui.ui.form import call
 from webui.ui.languages import word
 from webui.ui.result import element
@@ -19,7 +19,20 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "inpainting": (
         *("mask_mode", "mask_blur", "masked_content", "inpaint_area", "padding", "keep_untouched"),
     ),
+    "hires": (
+        *("hires", "hires_upscaler", "hires_scale", "hires_width", "hires_height", "hires_steps", "hires_strength"),
+        *("hires_sampler", "hires_schedule", "hires_guidance_scale", "hires_prompt", "hires_negative_prompt"),
+    ),
+    "outpainting": ("outpaint_left", "outpaint_right", "outpaint_up", "outpaint_down"),
+    "soft_inpainting": (
+        *("soft_inpainting", "soft_schedule_bias", "soft_preservation", "soft_contrast"),
+        *("soft_mask_influence", "soft_difference_threshold", "soft_difference_contrast"),
+    ),
     "sampling": ("sampler", "schedule"),
+    "noise": (
+        *("variation_seed", "variation_strength", "seed_resize_width", "seed_resize_height", "noise_source"),
+    ),
+    "model": ("refiner", "refiner_switch_at", "vae", "tiling", "color_correction", "image_guidance_scale"),
     "prompt": ("emphasis", "clip_skip"),
     "sampler_options": (
         *("eta", "ddim_eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "eta_noise_seed_delta"),
@@ -99,6 +112,16 @@ def folded(maker: Maker) -> None:
         with gr.Accordion(word(f"group.{group}"), open=False, elem_id=f"{maker.tab}_group_{group}"):
             for name in own:
                 maker.add(name)
+    _follow_models(maker)
+
+
+def _follow_models(maker: Maker) -> None:
+    """The script presses this on load and when the models folder has changed."""
+    shelves = {name: field.param.suggestions for name, field in maker.fields.items() if field.param.suggestions}
+    lists = [{"first": FIRST_SUGGESTIONS[shelf], "shelf": shelf} for shelf in shelves.values()]
+    controls = [maker.made[name] for name in shelves]
+    reload = gr.Button("reload", elem_id=f"{maker.tab}_reload_models", elem_classes="easel-hidden")
+    reload.click(fn=None, outputs=controls, js=call("reloadModelLists", lists), show_progress="hidden")
 
 
 def reset_button(maker: Maker) -> None:

@@ -2,7 +2,9 @@
 
 import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
+import * as extras from "./extras.js";
 import { book } from "./jobs.js";
+import { followModels } from "./model-lists.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
@@ -17,6 +19,8 @@ import * as training from "./training.js";
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
+export { reloadModelLists } from "./model-lists.js";
+export { reloadUpscalers, submitExtras } from "./extras.js";
 export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
 export { book } from "./jobs.js";
@@ -25,6 +29,7 @@ book.open();
 result.define();
 canvas.define();
 source.define();
+extras.define();
 styles.define();
 dataset.define();
 trainForm.define();
@@ -32,7 +37,8 @@ training.define();
 rememberTab();
 status.define();
 status.followInTitle();
-listenToKeys(["txt2img", "img2img"]);
+followModels(["txt2img", "img2img"]);
+listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
 for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 

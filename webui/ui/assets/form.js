@@ -23,7 +23,7 @@ export async function startForm(spec, values) {
   const fresh = named(form, values);
   const saved = tab.get(`form.${spec.kind}`) ?? browser.get(`form.${spec.kind}`) ?? {};
   const restored = { ...fresh, ...fitting(form, saved) };
-  form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
+  if (draws(form)) form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   watch(spec.kind);
   setTimeout(() => {  // when Gradio has drawn the values
     tellStarted(spec.kind);
@@ -42,7 +42,7 @@ export function saveForm(kind, values) {
   const current = named(form, values);
   for (const storage of [tab, browser]) storage.set(`form.${kind}`, current);
   announce(kind);
-  if (current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
+  if (draws(form) && current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
 
 /** Send the form as one job. */
@@ -108,6 +108,15 @@ export async function reloadCheckpoints([current]) {
 export const knownCheckpoints = () => checkpoints;
 
 const started = new Set();
+
+/** Resolves when the form of a tab holds what was remembered. */
+export const formStarted = (kind) =>
+  new Promise((resolve) => {
+    const look = () => started.has(kind) && resolve(document.removeEventListener("easel-form", look));
+    document.addEventListener("easel-form", look);
+    look();
+  });
+
 /** For tests: which forms hold what they held at the last visit. */
 function tellStarted(kind) {
   document.documentElement.dataset.easelStarted = [...started.add(kind)].join(" ");
@@ -136,6 +145,9 @@ function checkpointUpdate(value) {
   const choices = checkpoints.checkpoints.map(({ name, title, problem }) => [problem ? `⚠ ${title}` : title, name]);
   return { __type__: "update", choices, value };
 }
+
+/** Whether the form has a checkpoint, whose recommendations it follows. */
+const draws = (form) => "checkpoint" in form.spec.fields;
 
 const named = (form, values) => Object.fromEntries(form.names.map((name, i) => [name, values[i]]));
 

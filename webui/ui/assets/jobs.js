@@ -265,7 +265,7 @@ const CHANGES = {
     job.warnings.some(({ text }) => text === frame.text) ? {} : { warnings: [...job.warnings, toldIn(frame)] },
   failed: (job, frame) => ({ error: { kind: frame.error, ...toldIn(frame) }, preview: null }),
   cancelled: () => ({ preview: null }),
-  done: (job, { timings }) => ({ timings: timings ?? null, preview: null }),
+  done: (job, { timings, receipt }) => ({ timings: timings ?? null, receipt: receipt ?? [], preview: null }),
   state: (job, { position, aside }) => ({ position: position ?? job.position, aside: Boolean(aside) }),
   queued: (job, { position, aside }) => ({ position: position ?? job.position, aside: Boolean(aside) }),
   metrics: (job, { step, loss }) => ({ metrics: { step, loss } }),

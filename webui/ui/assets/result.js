@@ -20,7 +20,7 @@ const SETTLED_BY = {
 const ANNOUNCED_EVERY = 25;  // percent
 
 /** A tab that shows jobs of several kinds. */
-const KINDS = { img2img: ["img2img", "inpaint"] };
+const KINDS = { img2img: ["img2img", "inpaint"], extras: ["upscale"] };
 
 class EaselResult extends HTMLElement {
   #chosen = null;  // id of the picture the reader picked; null follows the work
@@ -120,7 +120,7 @@ class EaselResult extends HTMLElement {
     const source = entry ? pictureUrl(entry.picture) : this.job?.preview;
     this.image.hidden = !source;
     if (source && this.image.getAttribute("src") !== source) this.image.src = source;
-    this.image.alt = entry ? entry.job.request.prompt || t("gallery.no_prompt") : t("preview.alt");
+    this.image.alt = entry ? entry.job.summary || t("gallery.no_prompt") : t("preview.alt");
     this.stage.dataset.shows = entry ? "picture" : source ? "preview" : "notice";
     if (entry) this.link.href = source;
     else this.link.removeAttribute("href");
@@ -129,6 +129,7 @@ class EaselResult extends HTMLElement {
 
   #noticeText() {
     if (this.job || book.sending) return h("span", { class: "easel-pulse", "aria-hidden": "true" });
+    if (this.kind === "extras") return [h("h2", {}, t("empty.title")), h("p", {}, t("extras.empty"))];
     if (book.hasCheckpoint === false) return [h("h2", {}, t("error.NoCheckpoint")), h("p", {}, t("empty.no_checkpoint"))];
     return [h("h2", {}, t("empty.title")), h("p", {}, t("empty.text")), h("p", { class: "easel-keys" }, t("empty.keys"))];
   }
@@ -145,7 +146,7 @@ class EaselResult extends HTMLElement {
     this.bar.setAttribute("aria-valuenow", String(percent(job)));
     this.bar.setAttribute("aria-valuetext", this.text.textContent);
     this.fill.style.width = `${percent(job)}%`;
-    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && job.progress?.phase !== "sampling");
+    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && !["sampling", "hires", "tiles"].includes(job.progress?.phase));
     const possible = { interrupt: true, skip: job.state === "running", pause: job.state === "running", resume: job.state === "paused" };
     for (const [name, button] of Object.entries(this.buttons)) {
       button.hidden = !possible[name];

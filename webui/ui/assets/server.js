@@ -85,6 +85,9 @@ export const refreshCheckpoints = () => post("api/v1/checkpoints/refresh");
 /** Names of everything in the models folder, by kind. */
 export const getModels = () => request("api/v1/models");
 
+/** Names of everything that enlarges pictures. */
+export const getUpscalers = () => request("api/v1/upscalers");
+
 /** {prompt, negative_prompt}, each {used, room}. */
 export const countTokens = (prompts) => post("api/v1/prompts/tokens", prompts);
 /** Both prompts with the styles in them. */
