@@ -43,17 +43,17 @@ class PictureMetadata:
     """What `values` do not hold, or hold changed, with the reason."""
 
 
-def read(source: Path | bytes) -> PictureMetadata:
+def read(source: Path | bytes, *, hidden: bool = True) -> PictureMetadata:
     """What the picture says about itself; nothing found gives empty values. Raises `InvalidRequest` for no picture.
 
     Reads PNG, JPEG and WebP. Takes time linear in the texts, which are bounded; pixels are decoded only when no
-    reader knows a text, to look for one hidden in them.
+    reader knows a text, to look for one hidden in them, and without `hidden` never.
     """
     texts = texts_of(source)
     own = _own(texts.found)
     mapped = own or _of_others(texts.found)
-    if mapped is None and texts.may_hide and (hidden := hidden_text(source)):
-        mapped = _of_hidden(hidden)
+    if mapped is None and hidden and texts.may_hide and (found := hidden_text(source)):
+        mapped = _of_hidden(found)
     mapped = mapped or _not_recognised(texts)
     for key in texts.unread:
         mapped.refuse(key, "", Sentence("It is damaged, or too long to be read."))
