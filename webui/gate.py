@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
-UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs")
+UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs", "/api/v1/picture-info")
 DATASET_BYTES = 4 * 2**30
 DATASET_PATH = re.compile(r"/api/v1/datasets/[^/]+/files")
 """A whole dataset may come as one .zip."""

@@ -4,7 +4,7 @@ The files are the truth about pictures; what people said about them (stars, coll
 apart from the index, by the pictures' contents, so that the index may be lost and made again. Knows no HTTP.
 """
 
-from webui.gallery.gallery import Gallery
+from webui.gallery.gallery import Entry, Gallery
 from webui.gallery.search import SORTS, Query
 
-__all__ = ["SORTS", "Gallery", "Query"]
+__all__ = ["SORTS", "Entry", "Gallery", "Query"]

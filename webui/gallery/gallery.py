@@ -176,6 +176,17 @@ class Gallery:
             raise NotFound("This picture is not in the outputs folder any more. It may have been moved or deleted.")
         return path
 
+    def content(self, picture_id: str) -> bytes:
+        """The file of a picture, of a deleted one too. Raises `NotFound`."""
+        try:
+            if picture_id in self.trash.ids:
+                return self.trash.read(picture_id).read_bytes()
+            return self.path(self.one(picture_id)).read_bytes()
+        except OSError as error:
+            raise NotFound(
+                "This picture is not in the outputs folder any more. It may have been moved or deleted."
+            ) from error
+
     def thumbnail(self, picture_id: str) -> bytes:
         """WebP, of deleted pictures too. Raises `NotFound`."""
         trashed = self.trash.one(picture_id) if picture_id in self.trash.ids else None

@@ -57,10 +57,20 @@ def read(source: Path | bytes, *, hidden: bool = True) -> PictureMetadata:
     mapped = mapped or _not_recognised(texts)
     for key in texts.unread:
         mapped.refuse(key, "", Sentence("It is damaged, or too long to be read."))
+    return _metadata(mapped, texts.found.get(TEXT_KEY, ""), is_ours=own is not None)
+
+
+def read_text(text: str) -> PictureMetadata:
+    """What a text says that stood in a picture or could: an infotext or another tool's; else all of it is a prompt."""
+    found = {TEXT_KEY: text}
+    return _metadata(_of_others(found) or _not_recognised(Texts(found)), text, is_ours=False)
+
+
+def _metadata(mapped: Mapped, text: str, *, is_ours: bool) -> PictureMetadata:
     return PictureMetadata(
-        parameters=texts.found.get(TEXT_KEY) or mapped.parameters,
+        parameters=text or mapped.parameters,
         values=mapped.values,
-        is_ours=own is not None,
+        is_ours=is_ours,
         tool=mapped.tool,
         kind=mapped.kind,
         fields=mapped.fields,

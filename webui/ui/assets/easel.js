@@ -1,7 +1,10 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
 import * as dataset from "./dataset.js";
+import { acceptPictures } from "./drop.js";
+import * as pictures from "./gallery-tab.js";
 import { book } from "./jobs.js";
+import * as pngInfo from "./png-info.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
 import * as status from "./status.js";
@@ -20,6 +23,9 @@ result.define();
 dataset.define();
 trainForm.define();
 training.define();
+pictures.define();
+pngInfo.define();
+acceptPictures();
 rememberTab();
 status.define();
 status.followInTitle();

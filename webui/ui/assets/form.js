@@ -4,6 +4,7 @@
 import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
+import { openTab } from "./tabs.js";
 import { isTouched, unlessTouched } from "./touched.js";
 
 const SAVE_DELAY = 300;
@@ -64,6 +65,16 @@ export function putIntoForm(kind, values) {
   form.pending = fitting(form, values);
   press(`${kind}_fill`);
 }
+
+/** Kinds of all forms on the page. */
+export const knownForms = () => [...forms.keys()];
+
+/** "Send to" from anywhere on the page. What begins with a picture takes it from the same event. */
+document.addEventListener("easel-send", ({ detail: { kind, values } }) => {
+  if (!forms.has(kind)) return;
+  putIntoForm(kind, values);
+  openTab(kind);
+});
 
 /** Values of a form that nobody has touched, for the checkpoint that is chosen. What was written stays. */
 export function resetForm(kind) {

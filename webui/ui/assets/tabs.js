@@ -13,6 +13,14 @@ export function rememberTab() {
   if (typeof id === "string") open(id);
 }
 
+/** Open the tab that webui/ui/page.py calls `tab_<name>`, if there is one. */
+export function openTab(name) {
+  const button = document.getElementById(`tab_${name}-button`);
+  if (!button) return;
+  button.click();
+  tab.set("tab", button.id);
+}
+
 /** Gradio draws its buttons some time after this script has started. */
 function open(id) {
   const press = () => {
