@@ -5,6 +5,7 @@ import { addressOf } from "./gallery-list.js";
 import { t } from "./words.js";
 
 const GAP = 8;
+const PADDING = 3;  // of the grid, for outlines
 const WIDEST = 200;  // px of a tile
 const NARROWEST_COLUMNS = 3;
 const ROWS_BEYOND = 2;
@@ -72,6 +73,7 @@ export class Grid {
     if (!this.isVisible) return;
     const total = this.list.total ?? 0;
     const rows = Math.ceil(total / this.#columns);
+    this.element.setAttribute("role", total ? "listbox" : "group");
     this.content.style.height = `${Math.max(0, rows * this.#pitch - GAP)}px`;
     const { scrollTop, clientHeight } = this.element;
     const first = Math.max(0, Math.floor(scrollTop / this.#pitch) - ROWS_BEYOND) * this.#columns;
@@ -94,8 +96,8 @@ export class Grid {
   }
 
   #measure() {
-    const width = this.element.clientWidth;
-    if (!width) return;
+    const width = this.element.clientWidth - 2 * PADDING;
+    if (width <= 0) return;
     const before = Math.floor(this.element.scrollTop / this.#pitch) * this.#columns;
     this.#columns = Math.max(NARROWEST_COLUMNS, Math.ceil((width + GAP) / (WIDEST + GAP)));
     this.#side = Math.floor((width - GAP * (this.#columns - 1)) / this.#columns);

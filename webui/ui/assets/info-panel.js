@@ -4,6 +4,7 @@ import { copyText, h } from "./dom.js";
 import { sentence, t } from "./words.js";
 
 const COPIED_FOR = 1500;
+const FEW = 3;
 
 /** Elements for what /api/v1/picture-info answers. */
 export function infoPanel(info) {
@@ -31,7 +32,7 @@ function table(fields) {
 function unmapped(items) {
   if (!items.length) return null;
   const lines = items.map(({ name, value, why }) => h("li", {}, h("strong", {}, value ? `${name}: ${value}` : name), " ", sentence(why)));
-  return h("details", { class: "easel-parameters easel-unmapped" }, h("summary", {}, t("info.unmapped", { n: items.length })), h("ul", {}, ...lines));
+  return h("details", { class: "easel-parameters easel-unmapped", open: items.length <= FEW }, h("summary", {}, t("info.unmapped", { n: items.length })), h("ul", {}, ...lines));
 }
 
 function raw(parameters) {

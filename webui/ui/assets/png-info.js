@@ -15,11 +15,11 @@ class EaselPngInfo extends HTMLElement {
     if (this.picker) return;
     this.picker = h("input", { type: "file", class: "easel-sr", accept: "image/png,image/jpeg,image/webp", "aria-label": t("pnginfo.choose"), onchange: () => this.show(this.picker.files[0]) });
     this.image = h("img", { alt: t("pnginfo.picture"), hidden: true });
-    this.hint = h("p", { class: "easel-drop-hint" }, t("pnginfo.drop"));
+    this.hint = h("p", { class: "easel-png-hint" }, t("pnginfo.drop"));
     this.drop = h(
       "label",
       {
-        id: "pnginfo_image", class: "easel-drop",
+        id: "pnginfo_image", class: "easel-png-drop",
         ondragover: (event) => this.#over(event, true),
         ondragleave: (event) => this.#over(event, false),
         ondrop: (event) => this.#dropped(event),
@@ -29,7 +29,7 @@ class EaselPngInfo extends HTMLElement {
     this.buttons = h("div", { id: "pnginfo_send_buttons", class: "easel-actions" });
     this.panel = h("div", { id: "pnginfo_html_info", class: "easel-png-panel", "aria-live": "polite" });
     this.replaceChildren(this.drop, h("div", { class: "easel-png-side" }, this.buttons, this.panel));
-    this.onpaste = ({ clipboardData }) => this.show(clipboardData?.files[0]);
+    document.addEventListener("paste", ({ clipboardData }) => this.clientWidth && this.show(clipboardData?.files[0]));
   }
 
   /** Read a file and show what it says. */
