@@ -37,7 +37,8 @@ def open_gallery(easel: EaselPage) -> Page:
 
 
 def search(page: Page, text: str, count: int) -> None:
-    page.fill("#gallery_search", text)
+    with page.expect_response(lambda answer: "/api/v1/gallery?q=" in answer.url):
+        page.fill("#gallery_search", text)
     expect(page.locator(".easel-count")).to_have_text(f"Pictures: {count}")
 
 

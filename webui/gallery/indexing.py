@@ -106,7 +106,7 @@ class Indexer:
     def refresh(self, progress: Progress = lambda done, total: None, *, thorough: bool = False) -> Changes:
         """Look for changes and take them over. `thorough` looks into folders whose time has not changed, too."""
         survey, changes = self._survey(thorough), Changes()
-        files = sorted(survey.new, key=lambda file: file.mtime_ns)
+        files = sorted(survey.new, key=lambda file: -file.mtime_ns)  # what people look at first
         done = 0
         for batch in _batches(files, BATCH):
             changes.added += self.add(batch)

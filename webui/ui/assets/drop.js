@@ -2,9 +2,9 @@
 // the PNG info tab instead of replacing the page. Parameters pasted as text into a prompt are offered to the form.
 
 import { readPicture, readText } from "./gallery-list.js";
+import { showPicture } from "./png-info.js";
 import { sendTo } from "./send.js";
 import { server, ServerError } from "./server.js";
-import { openTab } from "./tabs.js";
 import { toast } from "./toast.js";
 import { sentence, t } from "./words.js";
 
@@ -48,8 +48,7 @@ async function dropped(event) {
   const file = await fileOf(event.dataTransfer);
   if (!file) return;
   if (kind) return void fill(kind, () => readPicture(file));
-  openTab("png_info");
-  void document.querySelector("easel-png-info")?.show(file);
+  showPicture(file);
 }
 
 function pasted({ target, clipboardData }) {

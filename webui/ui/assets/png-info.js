@@ -6,7 +6,18 @@ import { readPicture } from "./gallery-list.js";
 import { infoPanel } from "./info-panel.js";
 import { sendButtons } from "./send.js";
 import { ServerError } from "./server.js";
+import { openTab } from "./tabs.js";
 import { t } from "./words.js";
+
+let waiting = null;  // a file for an element that Gradio has not drawn yet
+
+/** Open the tab and read a file there. */
+export function showPicture(file) {
+  const element = document.querySelector("easel-png-info");
+  if (!element) waiting = file;
+  openTab("png_info");
+  void element?.show(file);
+}
 
 class EaselPngInfo extends HTMLElement {
   #address = null;
@@ -28,6 +39,8 @@ class EaselPngInfo extends HTMLElement {
     );
     this.buttons = h("div", { id: "pnginfo_send_buttons", class: "easel-actions" });
     this.panel = h("div", { id: "pnginfo_html_info", class: "easel-png-panel", "aria-live": "polite" });
+    void this.show(waiting);
+    waiting = null;
     this.replaceChildren(this.drop, h("div", { class: "easel-png-side" }, this.buttons, this.panel));
     document.addEventListener("paste", ({ clipboardData }) => this.clientWidth && this.show(clipboardData?.files[0]));
   }
