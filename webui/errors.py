@@ -15,6 +15,7 @@
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
     ├── CannotSaveGallery          the gallery's files do not take a change         HTTP 507
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
+    ├── JobFailed                  the job that a client waits for failed           HTTP 500
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
     └── TrainingError              a training run cannot start or go on
@@ -185,6 +186,15 @@ class CannotSaveStyles(UserError):
             path=path,
             reason=reason,
         )
+
+
+class JobFailed(UserError):
+    """The job that a client waits for ended without its pictures."""
+
+    status = 500
+
+    def __init__(self, reason: Sentence) -> None:
+        super().__init__("The job failed: {reason}", reason=reason)
 
 
 class EngineDied(UserError):

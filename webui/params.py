@@ -48,9 +48,13 @@ class Parameter:
     param: Param
 
 
-@functools.cache  # a class does not change, and metadata of a picture ask hundreds of times
 def parameters(request_type: type) -> Mapping[str, Parameter]:
     """The declared parameters of a request type, in order. Every field must carry a `Param`."""
+    return _declared(request_type)
+
+
+@functools.cache  # a class does not change, and the metadata of one picture ask hundreds of times
+def _declared(request_type: type) -> Mapping[str, Parameter]:
     hints = get_type_hints(request_type, include_extras=True)
     return MappingProxyType(
         {

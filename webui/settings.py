@@ -29,6 +29,9 @@ class Settings:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     """Opens the page from another machine; printed once in the console when `listen` is on."""
 
+    api_accounts: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """(user, password) of the clients of AUTOMATIC1111's API; with any, that API asks for one on loopback too."""
+
     @property
     def database(self) -> Path:
         return self.data_dir / "easel.sqlite3"

@@ -194,6 +194,13 @@ def test_the_folder_is_followed_and_a_moved_picture_stays_what_it_was(
     assert gallery.content(picture) == (home / "outputs/renamed/moved.png").read_bytes()
 
 
+def test_files_of_the_same_moment_all_have_a_place(home: Path, opened: Callable[..., Gallery]) -> None:
+    ages = [0.0] * 6 + [1.0] * 6 + [0.000_001] * 3 + [0.999_999] * 3 + [1.000_001] * 3
+    for number, age in enumerate(ages):
+        save(home / f"outputs/{number:02d}.png", of_easel(number), age=age)
+    assert len(names(opened())) == len(ages)
+
+
 def test_a_picture_that_was_written_over_is_read_again_at_a_restart(home: Path, opened: Callable[..., Gallery]) -> None:
     path = save(home / "outputs/x.png", of_easel(1, prompt="before"), age=100)
     gallery = opened()

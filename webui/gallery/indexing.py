@@ -308,14 +308,17 @@ def content_id(path: Path) -> str:
 
 
 def _free_number(sql: sqlite3.Connection, wanted: int) -> int:
-    """The time in microseconds, or the first free number behind it: many files may have the time of one second."""
+    """The time in microseconds, or a free number soon behind it: a hundred thousand files may have the same second."""
     wanted = min(max(wanted, -(2**62)), 2**62)
     if sql.execute("SELECT 1 FROM pictures WHERE number = ?", (wanted,)).fetchone() is None:
         return wanted
-    row = sql.execute(
-        "SELECT max(number) FROM pictures WHERE number BETWEEN ? AND ?", (wanted, wanted + SECOND_US)
-    ).fetchone()
-    return int(row[0]) + 1
+    within_second = "SELECT max(number) FROM pictures WHERE number >= ? AND number < ?"
+    last = sql.execute(within_second, (wanted, wanted + SECOND_US)).fetchone()[0]
+    first_gap = (
+        "SELECT number + 1 FROM pictures AS here WHERE number >= ? AND NOT EXISTS "
+        "(SELECT 1 FROM pictures WHERE number = here.number + 1) ORDER BY number LIMIT 1"
+    )
+    return int(sql.execute(first_gap, (last,)).fetchone()[0])
 
 
 def _date(mtime_ns: int) -> str:

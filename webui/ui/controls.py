@@ -19,6 +19,10 @@ ELEMENT_IDS: Mapping[str, str] = {
     "sampler": "sampling",
     "schedule": "scheduler",
     "guidance_scale": "cfg_scale",
+    "strength": "denoising_strength",
+    "masked_content": "inpainting_fill",
+    "inpaint_area": "inpaint_full_res",
+    "padding": "inpaint_full_res_padding",
 }
 """Where AUTOMATIC1111's element id differs from our name; user scripts and styles know these ids."""
 

@@ -2,13 +2,25 @@
 
 from fastapi import APIRouter
 
-from webui.api.v1 import catalogue, datasets, events, gallery, inputs, jobs, picture_info, pictures, trainings
+from webui.api.v1 import (
+    catalogue,
+    datasets,
+    events,
+    gallery,
+    inputs,
+    jobs,
+    picture_info,
+    pictures,
+    prompts,
+    trainings,
+)
 from webui.app import App
 
 
 def router(app: App) -> APIRouter:
     """Every route of /api/v1."""
     v1 = APIRouter(prefix="/api/v1")
-    for resource in (jobs, trainings, pictures, gallery, picture_info, inputs, datasets, catalogue, events):
+    resources = (jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, events)
+    for resource in resources:
         v1.include_router(resource.routes(app))
     return v1

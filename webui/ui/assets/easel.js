@@ -5,9 +5,12 @@ import { acceptPictures } from "./drop.js";
 import * as pictures from "./gallery-tab.js";
 import { book } from "./jobs.js";
 import * as pngInfo from "./png-info.js";
+import { listenInPrompts } from "./prompt-keys.js";
+import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
 import * as status from "./status.js";
+import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
 import * as trainForm from "./train-form.js";
 import * as training from "./training.js";
@@ -20,6 +23,7 @@ export { book } from "./jobs.js";
 
 book.open();
 result.define();
+styles.define();
 dataset.define();
 trainForm.define();
 training.define();
@@ -30,6 +34,8 @@ rememberTab();
 status.define();
 status.followInTitle();
 listenToKeys("txt2img");
+listenInPrompts();
+countPrompts("txt2img");
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {
