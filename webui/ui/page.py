@@ -25,7 +25,7 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import gallery, header, png_info, train, txt2img
+    from webui.ui import gallery, header, img2img, png_info, train, txt2img
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
@@ -34,6 +34,8 @@ def build_page(app: "App") -> "gr.Blocks":
         with gr.Tabs(elem_id="easel_tabs"):
             with gr.Tab(word("tab.txt2img"), elem_id="tab_txt2img"):
                 txt2img.build(page, checkpoint, recommended)
+            with gr.Tab(word("tab.img2img"), elem_id="tab_img2img"):
+                img2img.build(page, checkpoint, recommended)
             with gr.Tab(word("tab.png_info"), elem_id="tab_png_info"):
                 png_info.build()
             with gr.Tab(word("tab.gallery"), elem_id="tab_gallery"):

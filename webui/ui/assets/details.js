@@ -4,13 +4,14 @@ import { copyText, h } from "./dom.js";
 import { putIntoForm } from "./form.js";
 import { pictureUrl } from "./gallery.js";
 import { duration } from "./progress.js";
+import { sendToSource } from "./source.js";
 import { t } from "./words.js";
 
 const COPIED_FOR = 1500;
 
 export function details(kind, { picture, job }) {
   return [
-    h("div", { class: "easel-actions" }, download(picture), copyButton(picture), useButton(kind, picture, job)),
+    h("div", { class: "easel-actions" }, download(picture), copyButton(picture), useButton(kind, picture, job), ...sendButtons(kind, picture, job)),
     facts(picture, job),
     h(
       "details",
@@ -40,6 +41,14 @@ function useButton(kind, picture, job) {
   return h("button", { type: "button", class: "easel-button easel-use", onclick: use }, t("details.use"));
 }
 
+/** The picture as the beginning of another: with all that it was made with but the strength, which was another one's. */
+function sendButtons(kind, picture, job) {
+  const { strength: _strength, ...values } = { ...job.request, seed: picture.seed };
+  return ["img2img", "inpaint"].map((mode) =>
+    h("button", { type: "button", class: "easel-button", id: `${kind}_send_to_${mode}`, onclick: () => sendToSource(mode, pictureUrl(picture), values) }, t(`details.send.${mode}`)),
+  );
+}
+
 function facts(picture, job) {
   const { request, timings } = job;
   const rows = [
@@ -50,6 +59,7 @@ function facts(picture, job) {
     ["param.sampler.label", [request.sampler, request.schedule].filter((name) => name && name !== "Automatic").join(", ")],
     ["param.num_inference_steps.label", request.num_inference_steps],
     ["param.guidance_scale.label", request.guidance_scale],
+    ["param.strength.label", request.strength],
     ["param.checkpoint.label", request.checkpoint],
     ["details.time", timings?.total ? duration(timings.total) : ""],
   ];

@@ -8,7 +8,7 @@ import { server, ServerError } from "./server.js";
 import { toast } from "./toast.js";
 import { sentence, t } from "./words.js";
 
-const PROMPT = /^(.+?)_(?:neg_)?prompt$/;
+const PROMPT = /^(txt2img|img2img)_(?:neg_)?prompt$/;
 const PARAMETERS = /^Steps: \d+, .*\b(?:Sampler|Seed|Size): /m;
 
 /** Kind of the form whose prompt box holds the element. */
@@ -48,7 +48,7 @@ async function dropped(event) {
   const file = await fileOf(event.dataTransfer);
   if (!file) return;
   if (kind) return void fill(kind, () => readPicture(file));
-  showPicture(file);
+  void showPicture(file);
 }
 
 function pasted({ target, clipboardData }) {

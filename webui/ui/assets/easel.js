@@ -1,5 +1,6 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
+import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
 import { acceptPictures } from "./drop.js";
 import * as pictures from "./gallery-tab.js";
@@ -9,6 +10,7 @@ import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
+import * as source from "./source.js";
 import * as status from "./status.js";
 import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
@@ -18,11 +20,14 @@ import * as training from "./training.js";
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
+export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
 export { book } from "./jobs.js";
 
 book.open();
 result.define();
+canvas.define();
+source.define();
 styles.define();
 dataset.define();
 trainForm.define();
@@ -33,9 +38,9 @@ acceptPictures();
 rememberTab();
 status.define();
 status.followInTitle();
-listenToKeys("txt2img");
+listenToKeys(["txt2img", "img2img"]);
 listenInPrompts();
-countPrompts("txt2img");
+for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

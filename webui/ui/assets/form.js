@@ -27,7 +27,7 @@ export async function startForm(spec, values) {
   form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   watch(spec.kind);
   setTimeout(() => {  // when Gradio has drawn the values
-    document.documentElement.dataset.easelStarted = spec.kind;
+    tellStarted(spec.kind);
     announce(spec.kind);
   });
   const elements = form.names.map((name) => spec.fields[name].element);
@@ -46,11 +46,13 @@ export function saveForm(kind, values) {
   if (current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
 
-/** Send the form as one job. An emptied number is left out, which asks for the field's default. */
-export function submitForm(kind, names, values) {
-  const request = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+/** Send the form as one job. */
+export const submitForm = (kind, names, values) => void book.submit(kind, valuesOf(kind, names, values), chosenStyles(kind));
+
+/** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
+export function valuesOf(kind, names, values) {
   if (forms.has(kind)) saveForm(kind, values);
-  void book.submit(kind, request, chosenStyles(kind));
+  return Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
 }
 
 /** The values of a form as they were last written down, a moment behind what is typed. */
@@ -77,14 +79,11 @@ export function putIntoForm(kind, values) {
   press(`${kind}_fill`);
 }
 
-/** Kinds of all forms on the page. */
-export const knownForms = () => [...forms.keys()];
-
-/** "Send to" from anywhere on the page. What begins with a picture takes it from the same event. */
-document.addEventListener("easel-send", ({ detail: { kind, values } }) => {
-  if (!forms.has(kind)) return;
+/** "Send to" from anywhere on the page. Sent with a picture, it is for source.js. */
+document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) => {
+  if (picture || !forms.has(kind)) return;
   putIntoForm(kind, values);
-  openTab(kind);
+  openTab(`tab_${kind}`);
 });
 
 /** Values of a form that nobody has touched, for the checkpoint that is chosen. What was written stays. */
@@ -115,6 +114,12 @@ export async function reloadCheckpoints([current]) {
 
 /** All checkpoints with title, size and problem, and the name of the default one. */
 export const knownCheckpoints = () => checkpoints;
+
+const started = new Set();
+/** For tests: which forms hold what they held at the last visit. */
+function tellStarted(kind) {
+  document.documentElement.dataset.easelStarted = [...started.add(kind)].join(" ");
+}
 
 let tellLoaded;
 /** Resolves when the checkpoints have been asked for the first time, whatever came of it. */

@@ -144,7 +144,7 @@ export class Lightbox {
   #reproduce({ kind, values }) {
     this.close();
     void book.submit(kind, values);
-    openTab(kind);
+    openTab(`tab_${kind}`);
   }
 
   async #move(by) {

@@ -6,17 +6,14 @@ import { readPicture } from "./gallery-list.js";
 import { infoPanel } from "./info-panel.js";
 import { sendButtons } from "./send.js";
 import { ServerError } from "./server.js";
-import { openTab } from "./tabs.js";
+import { openTab, whenThere } from "./tabs.js";
 import { t } from "./words.js";
 
-let waiting = null;  // a file for an element that Gradio has not drawn yet
-
 /** Open the tab and read a file there. */
-export function showPicture(file) {
-  const element = document.querySelector("easel-png-info");
-  if (!element) waiting = file;
-  openTab("png_info");
-  void element?.show(file);
+export async function showPicture(file) {
+  openTab("tab_png_info");
+  const element = await whenThere("easel-png-info");
+  await element.show(file);
 }
 
 class EaselPngInfo extends HTMLElement {
@@ -39,8 +36,6 @@ class EaselPngInfo extends HTMLElement {
     );
     this.buttons = h("div", { id: "pnginfo_send_buttons", class: "easel-actions" });
     this.panel = h("div", { id: "pnginfo_html_info", class: "easel-png-panel", "aria-live": "polite" });
-    void this.show(waiting);
-    waiting = null;
     this.replaceChildren(this.drop, h("div", { class: "easel-png-side" }, this.buttons, this.panel));
     document.addEventListener("paste", ({ clipboardData }) => this.clientWidth && this.show(clipboardData?.files[0]));
   }
@@ -57,7 +52,7 @@ class EaselPngInfo extends HTMLElement {
     this.panel.replaceChildren(h("p", {}, t("pictures.loading")));
     try {
       const info = await readPicture(file);
-      this.buttons.replaceChildren(...(Object.keys(info.values).length ? sendButtons(info.values, this.#address) : []));
+      this.buttons.replaceChildren(...sendButtons(info.values, file));
       this.panel.replaceChildren(...infoPanel(info));
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;

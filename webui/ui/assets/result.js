@@ -19,6 +19,9 @@ const SETTLED_BY = {
 };
 const ANNOUNCED_EVERY = 25;  // percent
 
+/** A tab that shows jobs of several kinds. */
+const KINDS = { img2img: ["img2img", "inpaint"] };
+
 class EaselResult extends HTMLElement {
   #chosen = null;  // id of the picture the reader picked; null follows the work
   #dismissed = new Set([tab.get("dismissed") ?? []].flat());
@@ -29,6 +32,7 @@ class EaselResult extends HTMLElement {
 
   connectedCallback() {
     this.kind = this.getAttribute("kind");
+    this.kinds = KINDS[this.kind] ?? [this.kind];
     if (!this.stage) this.#build();
     book.addEventListener("change", this.#redraw);
     book.addEventListener("submit", this.#follow);
@@ -47,7 +51,7 @@ class EaselResult extends HTMLElement {
   }
 
   #jobs() {
-    return book.followed.filter((job) => job.kind === this.kind);
+    return book.followed.filter((job) => this.kinds.includes(job.kind));
   }
 
   #build() {
@@ -152,10 +156,10 @@ class EaselResult extends HTMLElement {
   #updateCards(jobs) {
     const warnings = (this.job ?? jobs.at(-1))?.warnings ?? [];
     const failed = failures(jobs, this.#dismissed);
-    const refused = book.refusedOf({ trainings: false });
+    const refused = book.refusedOf({ trainings: false }).filter(({ kind }) => !kind || this.kinds.includes(kind));
     const key = [refused.map(({ error }) => error.message), failed.map(({ id }) => id), warnings];
     renewed(this.cards, key, () => [...errorCards(failed, (id) => this.#dismiss(id), refused), ...warningCards(warnings)]);
-    const isBeside = (job) => (job.kind === this.kind || isTraining(job)) && job !== this.job && !isFinal(job);
+    const isBeside = (job) => (this.kinds.includes(job.kind) || isTraining(job)) && job !== this.job && !isFinal(job);
     updateQueue(this.queue, book.shown.filter(isBeside));
   }
 
