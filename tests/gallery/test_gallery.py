@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.gallery.pictures import draw, of_a1111, of_easel, png, save
-from webui.errors import Conflict, InvalidRequest, NotFound, UnknownName
+from webui.errors import CannotStart, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.gallery import Gallery, Query
 from webui.gallery.search import match_expressions
 
@@ -243,6 +243,12 @@ def test_an_index_that_is_damaged_in_the_middle_heals(home: Path, opened: Callab
     assert names(gallery, text="cat") == ["a.png", "b.png"]
 
 
+def test_a_place_where_nothing_can_be_kept_is_told(home: Path, opened: Callable[..., Gallery]) -> None:
+    (home / "data").touch()
+    with pytest.raises(CannotStart, match="--data-dir"):
+        opened()
+
+
 def test_a_disk_that_is_away_forgets_nothing(home: Path, opened: Callable[..., Gallery]) -> None:
     fill(home)
     gallery = opened()
@@ -291,6 +297,22 @@ def test_a_picture_whose_place_is_taken_comes_back_beside_it(home: Path, opened:
     gallery.restore([picture])
     assert names(gallery)[:2] == ["a (2).png", "a.png"]
     assert id_of(gallery, "a (2).png") == picture
+
+
+def test_a_picture_made_again_at_the_place_of_a_deleted_one_is_another(
+    home: Path, opened: Callable[..., Gallery]
+) -> None:
+    """Numbers of files are given again, and the same seed gives the same bytes."""
+    fill(home)
+    known = {"2026-01-02/a.png": "first"}
+    gallery = opened(known_id=known.get)
+    assert gallery.delete(["first"]) == ["first"]
+    known["2026-01-02/a.png"] = "second"
+    save(home / "outputs/2026-01-02/a.png", of_easel(1, prompt="a red cat on a mat", sampler="Euler a"))
+    assert id_of(gallery, "a.png") == "second"
+    assert gallery.delete(["second"]) == ["second"]
+    assert gallery.restore(["first", "second"]) == ["first", "second"]
+    assert (id_of(gallery, "a.png"), id_of(gallery, "a (2).png")) == ("first", "second")
 
 
 def test_the_trash_is_emptied_on_command_and_after_thirty_days(

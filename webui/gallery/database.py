@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from webui.errors import CannotSaveGallery
+from webui.errors import CannotSaveGallery, CannotStart
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +84,21 @@ class Database:
     """One connection that writes and one that reads, so that a page does not wait for the indexing; any thread."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises `CannotStart` when the folder does not take the files."""
         self._index, self._marks = folder / "gallery.sqlite3", folder / "gallery-marks.sqlite3"
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock, self._reading = threading.RLock(), threading.RLock()
         self.generation = 0
         """Changes with every write."""
-        self._open()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise CannotStart(
+                "The gallery in {folder} cannot be opened: {reason}. Make the folder writable, close the program that "
+                "holds it, or start with --data-dir on another one.",
+                folder=str(folder),
+                reason=str(error),
+            ) from error
 
     def close(self) -> None:
         with self._lock, self._reading:

@@ -118,8 +118,11 @@ class Indexer:
             sql.executemany("DELETE FROM folders WHERE path = ?", [(folder,) for folder in survey.gone_folders])
         return changes
 
-    def add(self, files: Iterable[File]) -> int:
-        """Take files into the index, in place of what it says about them; the number of those that are pictures."""
+    def add(self, files: Iterable[File], *, as_id: str | None = None) -> int:
+        """Take files into the index, in place of what it says about them; the number of those that are pictures.
+
+        `as_id`: the id that a single file gets, because it had it before.
+        """
         described = [(file, self._describe(file)) for file in files]
         with self._database.write() as sql:
             for file, facts in described:
@@ -128,7 +131,7 @@ class Indexer:
                         "INSERT OR REPLACE INTO unusable VALUES (?, ?, ?, ?)", (*file.key, file.bytes, file.mtime_ns)
                     )
                 elif not self._moved(sql, file, facts):
-                    self._insert(sql, file, facts)
+                    self._insert(sql, file, facts, as_id)
         return sum(facts is not None for _, facts in described)
 
     def file_at(self, folder: str, name: str) -> File:
@@ -213,14 +216,14 @@ class Indexer:
                 return True
         return False
 
-    def _insert(self, sql: sqlite3.Connection, file: File, facts: Described) -> None:
+    def _insert(self, sql: sqlite3.Connection, file: File, facts: Described, as_id: str | None) -> None:
         old = self._drop(sql, file)
         number = _free_number(sql, file.mtime_ns // 1000)
         starred = sql.execute("SELECT count(*) FROM marks.stars WHERE content = ?", (facts.content,)).fetchone()[0]
         sql.execute(
             "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(number, old or self._id_of(sql, file, facts), *file.key, facts.content, file.bytes, file.mtime_ns),
+                *(number, as_id or old or self._id_of(sql, file), *file.key, facts.content, file.bytes, file.mtime_ns),
                 *(facts.width, facts.height, facts.width * facts.height, facts.tool, facts.prompt),
                 *(facts.checkpoint, facts.sampler, facts.seed, starred),
             ),
@@ -235,15 +238,11 @@ class Indexer:
             ),
         )
 
-    def _id_of(self, sql: sqlite3.Connection, file: File, facts: Described) -> str:
-        """That of the job's picture, that which it had before it was in the trash, or a new one."""
-        row = sql.execute(
-            "SELECT id FROM marks.trash WHERE folder = ? AND content = ? AND name = ?",
-            (file.folder, facts.content, file.name),
-        ).fetchone()
-        wanted = row["id"] if row else self._known_id(file.path)
-        taken = wanted and sql.execute("SELECT 1 FROM pictures WHERE id = ?", (wanted,)).fetchone()
-        return secrets.token_hex(10) if taken or not wanted else wanted
+    def _id_of(self, sql: sqlite3.Connection, file: File) -> str:
+        """That of the job's picture, or a new one."""
+        known = self._known_id(file.path)
+        is_taken = known and sql.execute("SELECT 1 FROM pictures WHERE id = ?", (known,)).fetchone()
+        return secrets.token_hex(10) if is_taken or not known else known
 
     def _drop(self, sql: sqlite3.Connection, file: File) -> str | None:
         """Forget what stands at a place; the id it had."""

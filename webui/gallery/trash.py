@@ -104,10 +104,8 @@ class Trash:
         if not source.is_file():
             return False
         with self._database.write() as sql:
-            # The index looks here for the id that the picture had.
-            sql.execute("UPDATE marks.trash SET name = ? WHERE id = ?", (target.name, trashed.id))
             _move(source, target)
-            self._indexer.add([self._indexer.file_at(trashed.folder, target.name)])
+            self._indexer.add([self._indexer.file_at(trashed.folder, target.name)], as_id=trashed.id)
             sql.execute("DELETE FROM marks.trash WHERE id = ?", (trashed.id,))
         return True
 

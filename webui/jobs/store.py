@@ -261,8 +261,8 @@ class JobStore:
         return self.picture_at(path) is not None
 
     def picture_at(self, path: str) -> str | None:
-        """Id of the picture that was saved there."""
-        row = self._one("SELECT id FROM pictures WHERE path = ?", (path,))
+        """Id of the picture that was saved there, the last one where one was deleted before."""
+        row = self._one("SELECT id FROM pictures WHERE path = ? ORDER BY created DESC LIMIT 1", (path,))
         return None if row is None else str(row["id"])
 
     def forget_pictures(self, ids: Sequence[str]) -> None:

@@ -36,10 +36,10 @@ def build_page(app: "App") -> "gr.Blocks":
                 txt2img.build(page, checkpoint, recommended)
             with gr.Tab(word("tab.img2img"), elem_id="tab_img2img"):
                 img2img.build(page, checkpoint, recommended)
-            with gr.Tab(word("tab.png_info"), elem_id="tab_png_info"):
-                png_info.build()
             with gr.Tab(word("tab.gallery"), elem_id="tab_gallery"):
                 gallery.build()
+            with gr.Tab(word("tab.png_info"), elem_id="tab_png_info"):
+                png_info.build()
             with gr.Tab(word("tab.train"), elem_id="tab_train"):
                 train.build(page)
     return page
