@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from webui import __version__
@@ -16,6 +17,8 @@ from webui.contract import Signal
 from webui.datasets import Datasets
 from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import JobState
+from webui.gallery import Entry, Gallery
+from webui.gallery.info import picture_info, text_info
 from webui.inputs import Inputs
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
@@ -26,6 +29,7 @@ from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
+from webui.metadata import read, read_text
 from webui.options import OptionsFile
 from webui.params import parameters
 from webui.prompts import PromptDesk
@@ -67,11 +71,18 @@ class App:
             self._lock.close()
             raise
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved")
+        self.hub = Hub(self._snapshot)
+        self.gallery = Gallery(
+            settings.data_dir,
+            settings.outputs_dir,
+            known_id=self.store.picture_at,
+            forget=self.store.forget_pictures,
+            changed=lambda: self.hub.publish(None, "gallery"),
+        )
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
-        self.hub = Hub(self._snapshot)
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
             self.store,
@@ -96,6 +107,7 @@ class App:
         self.trainings.sweep(self._is_over)
         self.datasets.sweep()
         self.inputs.sweep()
+        self.gallery.start()
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()
@@ -118,6 +130,7 @@ class App:
     def close(self) -> None:
         """End everything; a running job goes on at the next start from its last state."""
         self.scheduler.close()
+        self.gallery.close()
         self.hub.close()
         self.store.close()
         self._lock.close()
@@ -258,8 +271,27 @@ class App:
         return self.store.picture(picture_id)
 
     def picture_content(self, picture: PictureRecord) -> bytes:
-        """The PNG, wherever it is kept. Raises `NotFound` when its file was removed."""
-        return self.outputs.read(picture.path)
+        """The PNG, wherever it is kept or was moved to. Raises `NotFound` when its file was removed."""
+        try:
+            return self.outputs.read(picture.path)
+        except NotFound:
+            return self.gallery.content(picture.id)
+
+    def picture_info(self, source: Path) -> dict[str, Any]:
+        """What a picture file says about itself as JSON. Raises `InvalidRequest` when it is none that can be read."""
+        return picture_info(read(source), self.library.passports())
+
+    def gallery_info(self, entry: Entry) -> dict[str, Any]:
+        """The same of a picture of the gallery; a format without metadata says nothing. Raises `NotFound`."""
+        path = self.gallery.path(entry)
+        try:
+            return self.picture_info(path)
+        except InvalidRequest:
+            return picture_info(read_text(""), ())
+
+    def text_info(self, text: str) -> dict[str, Any]:
+        """What an infotext says, as JSON."""
+        return text_info(text, self.library.passports())
 
     def status(self) -> dict[str, Any]:
         """State of engine and queue."""
@@ -278,10 +310,11 @@ class App:
 
     def _as_json(self, records: Sequence[JobRecord]) -> list[dict[str, Any]]:
         pictures = self.store.pictures_of([record.id for record in records])
+        deleted = self.gallery.trash.ids
         return [
             job_json(
                 record,
-                pictures[record.id],
+                [picture for picture in pictures[record.id] if picture.id not in deleted],
                 ahead=self.store.jobs_ahead(record),
                 live=self.scheduler.live(record),
                 aside=self.scheduler.is_aside(record),

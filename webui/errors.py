@@ -13,6 +13,7 @@
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
     ├── CannotSaveStyles           the styles file does not take a change           HTTP 507
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
+    ├── CannotSaveGallery          the gallery's files do not take a change         HTTP 507
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
     ├── JobFailed                  the job that a client waits for failed           HTTP 500
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
@@ -150,6 +151,20 @@ class CannotSaveInput(UserError):
             "again.",
             folder=str(folder),
             reason=error.strerror or str(error),
+        )
+
+
+class CannotSaveGallery(UserError):
+    """The gallery's index, marks or trash do not take a change."""
+
+    status = 507
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(
+            "The gallery could not be changed in {folder}: {reason}. Free space or make the folder writable, then try "
+            "again.",
+            folder=folder,
+            reason=reason,
         )
 
 

@@ -260,7 +260,17 @@ class JobStore:
         return PictureRecord(**row)
 
     def has_picture_at(self, path: str) -> bool:
-        return self._one("SELECT 1 FROM pictures WHERE path = ?", (path,)) is not None
+        return self.picture_at(path) is not None
+
+    def picture_at(self, path: str) -> str | None:
+        """Id of the picture that was saved there, the last one where one was deleted before."""
+        row = self._one("SELECT id FROM pictures WHERE path = ? ORDER BY created DESC LIMIT 1", (path,))
+        return None if row is None else str(row["id"])
+
+    def forget_pictures(self, ids: Sequence[str]) -> None:
+        """Their files were deleted for good."""
+        with self._write() as sql:
+            sql.executemany("DELETE FROM pictures WHERE id = ?", [(picture_id,) for picture_id in ids])
 
     def pictures_of(self, job_ids: Sequence[str]) -> dict[str, list[PictureRecord]]:
         """The pictures of each of these jobs, in order."""

@@ -13,6 +13,7 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/easel.css">'
     b'<link rel="stylesheet" href="easel/canvas.css">'
     b'<link rel="stylesheet" href="easel/extras.css">'
+    b'<link rel="stylesheet" href="easel/gallery.css">'
     b'<link rel="stylesheet" href="easel/train.css">'
     b'<link rel="stylesheet" href="easel/prompts.css">'
     b'<script type="module" src="easel/easel.js"></script>'

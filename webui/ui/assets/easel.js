@@ -2,9 +2,12 @@
 
 import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
+import { acceptPictures } from "./drop.js";
 import * as extras from "./extras.js";
+import * as pictures from "./gallery-tab.js";
 import { book } from "./jobs.js";
 import { followModels } from "./model-lists.js";
+import * as pngInfo from "./png-info.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
@@ -34,6 +37,9 @@ styles.define();
 dataset.define();
 trainForm.define();
 training.define();
+pictures.define();
+pngInfo.define();
+acceptPictures();
 rememberTab();
 status.define();
 status.followInTitle();

@@ -5,6 +5,7 @@ import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
 import { chosenStyles } from "./styles.js";
+import { openTab } from "./tabs.js";
 import { isTouched, unlessTouched } from "./touched.js";
 
 const SAVE_DELAY = 300;
@@ -77,6 +78,13 @@ export function putIntoForm(kind, values) {
   form.pending = fitting(form, values);
   press(`${kind}_fill`);
 }
+
+/** "Send to" from anywhere on the page. Sent with a picture, it is for source.js. */
+document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) => {
+  if (picture || !forms.has(kind)) return;
+  putIntoForm(kind, values);
+  openTab(`tab_${kind}`);
+});
 
 /** Values of a form that nobody has touched, for the checkpoint that is chosen. What was written stays. */
 export function resetForm(kind) {

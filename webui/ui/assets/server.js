@@ -32,9 +32,9 @@ export async function request(path, options = {}) {
   throw new ServerError(kind, told);
 }
 
-const send = (method, path, body) =>
+export const send = (method, path, body) =>
   request(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
-const post = (path, body) => send("POST", path, body);
+export const post = (path, body) => send("POST", path, body);
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 

@@ -335,18 +335,22 @@ export async function submitSource(tab, names, fields, values) {
 /** Width and height from the picture; those in the form where there is none. */
 export const sizeOfSource = (tab, size) => sourceOf(tab)?.resultSize ?? size;
 
-/** "Send to": the picture on the canvas of img2img, what it was made with in the form. */
-export async function sendToSource(mode, url, values) {
+/** "Send to": the picture (an address or a file) on the canvas of img2img, what it was made with in the form. */
+export async function sendToSource(mode, picture, values) {
   openTab("tab_img2img");
   const source = await whenThere('easel-source[kind="img2img"]');
   await whenThere("#img2img_fill");
   putIntoForm("img2img", values);
   try {
-    await source.take(await (await fetch(url)).blob(), mode);
+    await source.take(picture instanceof Blob ? picture : await (await fetch(picture)).blob(), mode);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     book.refuse("img2img", new Unreachable());
   }
 }
+
+document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) => {
+  if (picture && kind in MODES) void sendToSource(kind, picture, values);
+});
 
 export const define = () => customElements.define("easel-source", EaselSource);
