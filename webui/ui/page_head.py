@@ -13,6 +13,7 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/easel.css">'
     b'<link rel="stylesheet" href="easel/train.css">'
     b'<link rel="stylesheet" href="easel/prompts.css">'
+    b'<link rel="stylesheet" href="easel/queue.css">'
     b'<script type="module" src="easel/easel.js"></script>'
 )
 BASE = re.compile(rb"<base [^>]*>")

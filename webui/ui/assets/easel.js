@@ -2,8 +2,10 @@
 
 import * as dataset from "./dataset.js";
 import { book } from "./jobs.js";
+import { estimateTime } from "./estimate.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
+import * as queue from "./queue.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
 import * as status from "./status.js";
@@ -19,6 +21,7 @@ export { fillTraining, followTraining, saveTraining, startTraining, submitTraini
 export { book } from "./jobs.js";
 
 book.open();
+queue.define();
 result.define();
 styles.define();
 dataset.define();
@@ -30,6 +33,7 @@ status.followInTitle();
 listenToKeys("txt2img");
 listenInPrompts();
 countPrompts("txt2img");
+estimateTime("txt2img");
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

@@ -32,14 +32,24 @@ export async function request(path, options = {}) {
   throw new ServerError(kind, told);
 }
 
-const send = (method, path, body) =>
+const call = (method, path, body) =>
   request(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
-const post = (path, body) => send("POST", path, body);
+const post = (path, body) => call("POST", path, body);
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** Ends when the request before has been taken, or hangs: jobs stand in the queue in the order of the clicks. */
+let turn = Promise.resolve();
+const TURN = 2000;  // ms
+
 /** Queue a job. The key makes repeating harmless: the server knows a request that it has already taken. */
-export async function submitJob(kind, values, styles) {
+export function submitJob(kind, values, styles) {
+  const taken = turn.then(() => sendJob(kind, values, styles));
+  turn = Promise.race([taken.catch(() => null), turn.then(() => pause(TURN))]);
+  return taken;
+}
+
+async function sendJob(kind, values, styles) {
   const body = { kind, values, styles, key: newKey() };
   for (const wait of [500, 1500, 3000]) {
     try {
@@ -60,6 +70,10 @@ function newKey() {
 
 /** `action` is cancel, skip, pause or resume. */
 export const tellJob = (id, action) => post(`api/v1/jobs/${encodeURIComponent(id)}/${action}`);
+/** Put a waiting job directly before another one; null: last. */
+export const moveJob = (id, before) => post(`api/v1/jobs/${encodeURIComponent(id)}/move`, { before });
+/** {seconds}: how long a request would take here, or null. */
+export const estimateJob = (kind, values) => post("api/v1/jobs/estimate", { kind, values });
 export const getJob = (id) => request(`api/v1/jobs/${encodeURIComponent(id)}`);
 export const getJobs = (limit) => request(`api/v1/jobs?limit=${limit}`);
 /** Those of the named jobs that exist. */
@@ -75,7 +89,7 @@ export const countTokens = (prompts) => post("api/v1/prompts/tokens", prompts);
 /** Both prompts with the styles in them. */
 export const applyStyles = (prompts) => post("api/v1/prompts/styled", prompts);
 export const getStyles = () => request("api/v1/styles");
-export const saveStyle = (style) => send("PUT", "api/v1/styles", style);
+export const saveStyle = (style) => call("PUT", "api/v1/styles", style);
 export const deleteStyle = (name) => request(`api/v1/styles?${new URLSearchParams({ name })}`, { method: "DELETE" });
 
 export const getTrainings = (limit) => request(`api/v1/jobs?training=true&limit=${limit}`);
@@ -97,6 +111,6 @@ export const addToDataset = (name, file) =>
     headers: { "Content-Type": "application/octet-stream" },
     body: file,
   });
-export const setCaption = (name, id, caption) => send("PUT", pictureOf(name, id), { caption });
+export const setCaption = (name, id, caption) => call("PUT", pictureOf(name, id), { caption });
 export const removePicture = (name, id) => request(pictureOf(name, id), { method: "DELETE" });
 export const thumbnailUrl = (name, id) => server(pictureOf(name, id, "/thumbnail"));
