@@ -35,6 +35,8 @@ from webui.requests import REQUESTS, build, resolve, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
+from webui.upscale_request import Upscale
+from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
 from webui.workers.worker import NumberedEngineFactory, WorkerState, WorkerStatus
@@ -84,10 +86,11 @@ class App:
             models_changed=self.refresh_models,
         )
 
-    def start(self, *, engines_wait: bool = False) -> None:
+    def start(self, *, engines_wait: bool = False, warm_up: bool = True) -> None:
         """Go on where the last server stopped and start the engines; returns before they are ready.
 
-        With `engines_wait` they start at the first job, or when `let_engines_start` is called.
+        With `engines_wait` they start at the first job, or when `let_engines_start` is called; with `warm_up` they load
+        the default checkpoint ahead of it.
         """
         self.outputs.sweep(self.store.has_picture_at)
         for record in self.store.recover():
@@ -98,6 +101,10 @@ class App:
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()
+        if warm_up:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
         try:
             checkpoint = self.library.default(self.options.current.default_checkpoint).name
         except CheckpointError as error:
@@ -136,9 +143,26 @@ class App:
             return known
         if styles:
             values = self._styled(kind, values, styles)
-        request = self._training(kind, values) if kind in TRAIN_REQUESTS else self._picture(kind, values)
+        request = self._requested(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
+
+    def _requested(self, kind: str, values: Mapping[str, Any]) -> Request:
+        if kind in TRAIN_REQUESTS:
+            return self._training(kind, values)
+        return self.upscale_request(values) if kind == Upscale.kind else self._picture(kind, values)
+
+    def upscale_request(self, values: Mapping[str, Any]) -> Upscale:
+        """The request, if its upscalers and picture are there. Raises `InvalidRequest`, `UnknownName` or `NotFound`."""
+        request = build(Upscale.kind, values)
+        assert isinstance(request, Upscale)
+        names = self.upscalers()
+        for field in ("upscaler", "second_upscaler"):
+            if (name := getattr(request, field)) not in names:
+                raise UnknownName("upscaler", name, names)
+        for input_id in request.inputs:
+            self.inputs.check(input_id)
+        return request
 
     def _picture(self, kind: str, values: Mapping[str, Any]) -> Request:
         name = values.get("checkpoint", "")
@@ -235,6 +259,10 @@ class App:
             "checkpoints": [name for name, passport in self.library.passports().items() if passport.can_train],
             **{name: shelf(self.settings.models_dir, name) for name in SHELVES},
         }
+
+    def upscalers(self) -> tuple[str, ...]:
+        """Everything that can be named as an upscaler, as it lies in the models folder now."""
+        return upscaler_names(self.settings.models_dir)
 
     def refresh_models(self) -> None:
         """Look at the models folder again and tell every page."""

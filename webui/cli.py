@@ -2,6 +2,7 @@
 
     launch.py                     serve, the page in a browser
     launch.py generate "a red apple" --seed 7 --output apple.png
+    launch.py upscale small.png --upscaler Lanczos --scale 2 --output large.png
     launch.py doctor | test | bench | train | evaluate | dataset
 
 A `UserError` ends a command with one sentence: exit code 2 when nothing could start, 1 when the work failed.
@@ -75,6 +76,8 @@ def make_parser() -> argparse.ArgumentParser:
     generating.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(generating)
 
+    _add_upscale(commands)
+
     examining = _command(commands, "doctor", doctor, "say what is there and what is missing, to copy into a report")
     _add_folders(examining)
     _add_device(examining)
@@ -97,6 +100,17 @@ def make_parser() -> argparse.ArgumentParser:
     composing.add_argument("--count", type=int, default=600, help="how many pictures (%(default)s)")
     composing.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser
+
+
+def _add_upscale(commands: Commands) -> None:
+    from webui.upscale import add_upscale_flags
+
+    enlarging = _command(commands, "upscale", upscale, "enlarge pictures without a browser")
+    add_upscale_flags(enlarging)
+    enlarging.add_argument("--output", type=Path, default=Path("upscaled.png"), help="file to write (%(default)s)")
+    enlarging.add_argument("--force", action="store_true", help="overwrite the file if it is there")
+    enlarging.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_device(enlarging)
 
 
 def _add_train(commands: Commands) -> None:
@@ -211,6 +225,17 @@ def generate(flags: argparse.Namespace) -> int:
     logs.set_up(None, quiet=True)
     settings = Settings(models_dir=flags.models_dir.absolute(), device=flags.device)
     for path in make_pictures(settings, values_of(flags), flags.output, overwrite=flags.force):
+        print(path)
+    return 0
+
+
+def upscale(flags: argparse.Namespace) -> int:
+    from webui.upscale import upscale as enlarge_pictures
+    from webui.upscale import values_of
+
+    logs.set_up(None, quiet=True)
+    settings = Settings(models_dir=flags.models_dir.absolute(), device=flags.device)
+    for path in enlarge_pictures(settings, values_of(flags), flags.pictures, flags.output, overwrite=flags.force):
         print(path)
     return 0
 

@@ -57,7 +57,8 @@ class Progress(Event):
 
     kind = "progress"
     phase: str
-    """"loading", "encoding", "sampling", "decoding"; of a training "preparing", "training", "sampling", "saving"."""
+    """"loading", "encoding", "sampling", "decoding"; of an enlargement "preparing", "tiles", "saving"; of a training "preparing", "training",
+    "sampling", "saving"."""
     picture: int
     """0-based number of the picture being made, over all batches; 0 for a training."""
     pictures: int

@@ -32,6 +32,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "mask_mode": ("Inpaint masked", "Inpaint not masked"),
     "masked_content": ("fill", "original", "latent noise", "latent nothing"),
     "inpaint_area": ("Whole picture", "Only masked"),
+    "size_mode": ("Scale by", "Scale to"),
     # Training.
     "precision": ("fp32", "bf16", "fp16"),
     "regularisation": ("KL", "VQ"),

@@ -8,15 +8,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
-from webui.request_base import MAX_SEED, STRICT, Request, of_kinds
+from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
+from webui.upscale_request import Upscale
 
 MAX_PIXELS = 16 * 2**20
 """Width × height × batch size of one model call; beyond it no consumer card holds the activations."""
@@ -157,10 +158,6 @@ class TextToImage(Request):
         return (self.seed + picture) % (MAX_SEED + 1)
 
 
-PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-"""Of an uploaded picture: see `inputs.py`."""
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImageToImage(TextToImage):
     """A picture made from another one: noise is laid over it, as much as `strength` says, and taken away again.
@@ -235,7 +232,7 @@ class Inpaint(ImageToImage):
         return self.image, self.mask
 
 
-REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint)), **TRAIN_REQUESTS}
+REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint, Upscale)), **TRAIN_REQUESTS}
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)

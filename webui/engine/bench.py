@@ -16,7 +16,7 @@ from webui.contract import Job
 from webui.engine.attention import fastest_attention
 from webui.engine.device import pick_device
 from webui.engine.generation import Generation
-from webui.engine.loader import load_checkpoint
+from webui.engine.loading import load_checkpoint
 from webui.engine.models import Components
 from webui.engine.stopwatch import Stopwatch
 from webui.library import Library

@@ -11,14 +11,19 @@ from webui.contract import EngineInfo, Job, SignalSource
 from webui.engine import memory
 from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
+from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.generation import Generation
-from webui.engine.loader import load_checkpoint
+from webui.engine.loading import load_checkpoint
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
+from webui.engine.upscaling import Upscalers
+from webui.engine.upscaling.job import UpscaleJob
 from webui.errors import UserError
 from webui.events import Event, Failed, Progress, Started
 from webui.library import Library, Passport
 from webui.requests import TextToImage
+from webui.upscale_request import Upscale
+from webui.upscalers import FOLDER as UPSCALERS
 
 log = logging.getLogger(__name__)
 
@@ -29,21 +34,37 @@ def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEng
     Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
-    return PictureEngine(Library(models_dir / "checkpoints"), chosen, fastest_attention(chosen.torch_device))
+    attention = fastest_attention(chosen.torch_device)
+    return PictureEngine(
+        Library(models_dir / "checkpoints"), chosen, attention, EmbeddingShelf(models_dir / "embeddings"),
+        upscalers=Upscalers(models_dir / UPSCALERS, chosen),
+    )  # fmt: skip
 
 
 class PictureEngine:
     """Implements `contract.Engine`; one job at a time."""
 
-    def __init__(self, library: Library, device: Device, attention: str) -> None:
+    def __init__(
+        self,
+        library: Library,
+        device: Device,
+        attention: str,
+        embeddings: EmbeddingShelf | None = None,
+        *,
+        upscalers: Upscalers,
+    ) -> None:
         self._library = library
+        self._upscalers = upscalers
         self._device = device
         self._attention = attention
-        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention))
+        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention, embeddings))
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
         request = job.request
+        if isinstance(request, Upscale):
+            yield from self._upscale(job, request, signal)
+            return
         if not isinstance(request, TextToImage):
             raise TypeError(f"This engine makes pictures from words; it was given {request.kind}.")
         yield Started(pictures=request.pictures)
@@ -56,6 +77,13 @@ class PictureEngine:
             if shortage is None:
                 raise
             yield _failed(shortage)
+
+    def _upscale(self, job: Job, request: Upscale, signal: SignalSource) -> Iterator[Event]:
+        yield Started(pictures=request.pictures)
+        try:
+            yield from UpscaleJob(job, request, self._upscalers, signal).events()
+        except UserError as error:
+            yield _failed(error)
 
     def _generate(self, job: Job, request: TextToImage, signal: SignalSource) -> Iterator[Event]:
         stopwatch = Stopwatch()
@@ -87,7 +115,8 @@ class PictureEngine:
             log.warning("checkpoint %s does not fit into memory", checkpoint)
 
     def free_memory(self) -> None:
-        """Forget the checkpoint in memory; the next job loads it again."""
+        """Forget the models in memory; the next job loads them again."""
+        self._upscalers.clear()
         self._models.clear()
 
     def info(self) -> EngineInfo:

@@ -10,7 +10,10 @@ import torch
 
 from webui.engine.guidance import classifier_free_guidance
 from webui.engine.models import Components
-from webui.engine.text import PlannedPrompts
+from webui.engine.text import Encoded, PlannedPrompts
+
+POSITIVE_SCORE, NEGATIVE_SCORE = 6.0, 2.5
+"""Aesthetic scores that SDXL's refiner is told beside prompt and negative prompt."""
 
 
 def to_pred_original(prediction_type: str, prediction: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -24,6 +27,17 @@ def to_pred_original(prediction_type: str, prediction: torch.Tensor, x: torch.Te
         variance = 1 + sigma**2
         return x / variance - sigma / math.sqrt(variance) * prediction
     return prediction
+
+
+def time_ids(size: tuple[int, ...], score: float | None = None) -> tuple[float, ...]:
+    """What SDXL is told of a picture: original size, crop and target size, heights first (Podell et al. 2023,
+    arXiv:2307.01952, section 2.2); its refiner, the original size, crop and an aesthetic score. All from `size`
+    (height, width), never cropped."""
+    return (*size, 0, 0, *(size if score is None else (score,)))
+
+
+def _score(is_negative: bool) -> float:
+    return NEGATIVE_SCORE if is_negative else POSITIVE_SCORE
 
 
 class GuidedDenoiser:
@@ -76,8 +90,7 @@ class GuidedDenoiser:
         conds, weights, uncond = self._conditioning.conds, self._conditioning.weights, self._conditioning.uncond
         if uncond is None:
             return None, self._unet(latents, timestep, conds[0])
-        both = self._unet(torch.cat([latents, latents]), timestep, torch.cat([uncond, conds[0]]))
-        noise_uncond, noise_cond = both.chunk(2)
+        noise_uncond, noise_cond = self._unet(latents, timestep, uncond, conds[0]).chunk(2)
         if weights == (1.0,):
             return noise_uncond, noise_cond
         # One call for each further prompt: all at once would need their number of times the memory.
@@ -87,10 +100,29 @@ class GuidedDenoiser:
             combined = combined + weight * (noise - noise_uncond)
         return noise_uncond, combined
 
-    def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        output = self._components.unet(latents, timestep, encoder_hidden_states=hidden, return_dict=False)[0]
+    def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded) -> torch.Tensor:
+        """The predictions under one text after the other, in one call."""
+        output = self._components.unet(
+            torch.cat([latents] * len(texts)),
+            timestep,
+            encoder_hidden_states=torch.cat([text.hidden for text in texts]),
+            added_cond_kwargs=self._added(latents, texts),
+            return_dict=False,
+        )[0]
         assert isinstance(output, torch.Tensor)
         return output.float()  # before guidance, which multiplies the rounding of a half
+
+    def _added(self, latents: torch.Tensor, texts: tuple[Encoded, ...]) -> dict[str, torch.Tensor] | None:
+        """SDXL's pooled text and sizes; None for what takes neither."""
+        pooled = [text.pooled for text in texts if text.pooled is not None]
+        if not pooled:
+            return None
+        size = tuple(side * self._components.factor for side in latents.shape[-2:])
+        scored = self._components.scores_pictures
+        is_negative = [text is self._conditioning.uncond for text in texts]
+        ids = [time_ids(size, score=_score(each) if scored else None) for each in is_negative for _ in latents]
+        told = torch.tensor(ids, dtype=torch.float32, device=latents.device)  # a half cannot hold 2049
+        return {"text_embeds": torch.cat(pooled), "time_ids": told}
 
     @property
     def is_full_precision(self) -> bool:

@@ -32,6 +32,11 @@ def routes(app: App) -> APIRouter:
         """Names of everything in the models folder: checkpoints, loras, embeddings, controlnets, vae."""
         return app.models()
 
+    @router.get("/upscalers")
+    def upscalers() -> dict[str, Any]:
+        """Names of everything that enlarges pictures: built in first, then the files of models/upscalers."""
+        return {"upscalers": list(app.upscalers())}
+
     @router.post("/checkpoints/refresh")
     def refresh() -> dict[str, Any]:
         """Look at the models folder again."""
@@ -60,7 +65,10 @@ def _passport_json(passport: Passport) -> dict[str, Any]:
     return {
         "name": passport.name,
         "title": passport.title,
+        "layout": passport.layout,
         "family": passport.family,
+        "task": passport.task,
+        "prediction_type": passport.prediction_type,
         "native_size": passport.native_size,
         "defaults": dict(passport.defaults),
         "problem": None if passport.problem is None else passport.problem.to_json(),

@@ -1,6 +1,8 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
+import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
+import * as extras from "./extras.js";
 import { book } from "./jobs.js";
 import { estimateTime } from "./estimate.js";
 import { listenInPrompts } from "./prompt-keys.js";
@@ -8,6 +10,7 @@ import { countPrompts } from "./prompt-tokens.js";
 import * as queue from "./queue.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
+import * as source from "./source.js";
 import * as status from "./status.js";
 import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
@@ -17,6 +20,8 @@ import * as training from "./training.js";
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
+export { reloadUpscalers, submitExtras } from "./extras.js";
+export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
 export { book } from "./jobs.js";
 
@@ -24,13 +29,16 @@ book.open();
 queue.define();
 result.define();
 styles.define();
+canvas.define();
+source.define();
+extras.define();
 dataset.define();
 trainForm.define();
 training.define();
 rememberTab();
 status.define();
 status.followInTitle();
-listenToKeys("txt2img");
+listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
 countPrompts("txt2img");
 estimateTime("txt2img");
