@@ -20,6 +20,7 @@ from webui.events import JobState
 from webui.gallery import Entry, Gallery
 from webui.gallery.info import picture_info, text_info
 from webui.inputs import Inputs
+from webui.jobs.estimates import Estimates
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
@@ -70,6 +71,7 @@ class App:
         except BaseException:
             self._lock.close()
             raise
+        self.estimates = Estimates(self.store)
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved")
         self.hub = Hub(self._snapshot)
         self.gallery = Gallery(
@@ -228,6 +230,18 @@ class App:
         """Raises `NotFound`, or `Conflict` when the job is not paused."""
         return self.scheduler.resume(job_id)
 
+    def move(self, job_id: str, before: str | None) -> JobRecord:
+        """Change a waiting job's place in the queue. Raises `NotFound` or `Conflict`."""
+        return self.scheduler.move(job_id, before)
+
+    def estimate(self, kind: str, values: Mapping[str, Any]) -> float | None:
+        """Seconds that the job would take here, by what this machine has done before; None when it has not.
+
+        Raises what `submit` raises.
+        """
+        request = self._picture(kind, values)
+        return self.estimates.seconds(kind, to_values(request))
+
     def take_up_again(self, job_id: str) -> JobRecord:
         """A new training that goes on where a failed one stopped. Raises `NotFound` or `Conflict`."""
         return self.scheduler.take_up_again(job_id)
@@ -318,6 +332,7 @@ class App:
                 ahead=self.store.jobs_ahead(record),
                 live=self.scheduler.live(record),
                 aside=self.scheduler.is_aside(record),
+                estimate=self.estimates.of(record),
             )
             for record in records
         ]

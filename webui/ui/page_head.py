@@ -16,6 +16,7 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/gallery.css">'
     b'<link rel="stylesheet" href="easel/train.css">'
     b'<link rel="stylesheet" href="easel/prompts.css">'
+    b'<link rel="stylesheet" href="easel/queue.css">'
     b'<script type="module" src="easel/easel.js"></script>'
 )
 BASE = re.compile(rb"<base [^>]*>")

@@ -70,6 +70,11 @@ class JobBook extends EventTarget {
     return this.#byAge([...new Set([...this.followed, ...others])]);
   }
 
+  /** Every job that is known, finished ones too. */
+  get everything() {
+    return [...this.#jobs.values()];
+  }
+
   isOwn(id) {
     return this.#own.includes(id);
   }
