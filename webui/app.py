@@ -34,8 +34,9 @@ from webui.metadata import read, read_text
 from webui.options import OptionsFile
 from webui.params import parameters
 from webui.prompts import PromptDesk
+from webui.registry import LATENT_UPSCALERS
 from webui.request_base import Request
-from webui.requests import REQUESTS, build, resolve, to_values
+from webui.requests import REQUESTS, PictureRequest, TextToImage, build, resolve, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
@@ -183,9 +184,23 @@ class App:
             raise InvalidRequest("The checkpoint must be a name.")
         passport = self.library.find(name, self.options.current.default_checkpoint)
         request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
+        assert isinstance(request, PictureRequest)
+        self._check_names(request)
         for input_id in request.inputs:
             self.inputs.check(input_id)
         return request
+
+    def _check_names(self, request: PictureRequest) -> None:
+        """Raise `UnknownName`, or `CheckpointError`, for a file that the request names and that is not there."""
+        if request.refiner:
+            self.library.find(request.refiner)
+        known = self.models()["vae"] if request.vae else ()
+        if request.vae and request.vae not in known:
+            raise UnknownName("VAE", request.vae, known)
+        if isinstance(request, TextToImage) and request.hires:
+            names = (*LATENT_UPSCALERS, *self.upscalers())
+            if request.hires_upscaler not in names:
+                raise UnknownName("upscaler", request.hires_upscaler, names)
 
     def _styled(self, kind: str, values: Mapping[str, Any], styles: Sequence[str]) -> Mapping[str, Any]:
         """`values` with the styles in its prompts. What is no text is left for the request type to refuse."""
