@@ -1,4 +1,4 @@
-"""Loading one of our own pictures and generating again gives the same pixels for everything a picture can be made with."""
+"""Loading one of our own pictures and generating again gives the same pixels for every feature."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ COMMON: dict[str, Any] = {
 FEATURES: dict[str, dict[str, Any]] = {
     "hires": {
         "hires": True, "hires_scale": 1.5, "hires_upscaler": "Latent (bicubic antialiased)", "hires_steps": 2,
-        "hires_strength": 0.55, "hires_sampler": "DPM++ 2M", "hires_schedule": "Karras", "hires_prompt": "a dog, red: 1",
-        "hires_negative_prompt": "blue", "hires_guidance_scale": 2.5,
+        "hires_strength": 0.55, "hires_sampler": "DPM++ 2M", "hires_schedule": "Karras",
+        "hires_prompt": "a dog, red: 1", "hires_negative_prompt": "blue", "hires_guidance_scale": 2.5,
     },
     "hires to a size": {"hires": True, "hires_width": 96, "hires_height": 80, "hires_upscaler": "Lanczos"},
     "variation": {"variation_strength": 0.35, "variation_seed": 7},

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from webui.engine.upscaling.esrgan import RrdbNet
+
 LAYOUTS = ("old", "esrgan", "basicsr")
 """In which the weights of ESRGAN networks are found."""
 
@@ -50,18 +52,18 @@ def build_tiny_compact(path: Path, *, scale: int = 2, wrapping: str = "", seed: 
     return _save(path, network.state_dict(), wrapping)
 
 
-def _pass_colours_on(network: "torch.nn.Module", unshuffle: int) -> None:
+def _pass_colours_on(network: "RrdbNet", unshuffle: int) -> None:
     """Let the first three features carry the colours from end to end beside what the random weights add."""
     import torch
 
     with torch.no_grad():
-        for layer, inputs in (("first", unshuffle**2), ("fine", 1), ("last", 1)):
-            _carry(network.get_submodule(layer).weight, inputs)
-        for layer in network.get_submodule("doublings"):
-            _carry(layer.weight, 1)
+        _carry(network.first.weight, unshuffle**2)
+        for layer in (network.fine, network.last, *network.doublings):
+            _carry(layer.get_parameter("weight"), 1)
         for name, values in network.named_parameters():
-            if name.endswith("bias") or name.startswith("trunk"):
+            if name.endswith("bias"):
                 values.mul_(0.1)
+        network.trunk.weight.mul_(0.5)
 
 
 def _carry(weight: "torch.Tensor", inputs: int) -> None:

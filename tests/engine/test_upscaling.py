@@ -5,6 +5,7 @@ import itertools
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_the_three_layouts_of_esrgan_are_one_network(tmp_path: Path) -> None:
     assert results[0].shape == (1, 3, 52, 72)
     assert all(torch.equal(result, results[0]) for result in results)
     nearest = functional.interpolate(PIXELS, scale_factor=4.0)
-    assert (results[0] - nearest).abs().mean() < 0.1, "the colours come through"
+    assert (results[0] - nearest).abs().mean() < 0.15, "the colours come through"
 
 
 @pytest.mark.parametrize("doublings", [0, 1, 2, 3])
@@ -141,7 +142,7 @@ def test_tiles_leave_no_seams(tmp_path: Path, overlap: int) -> None:
     tiled, tiles = whole(enlarger, image, Tiling(24, overlap))
     assert (count, tiles, tiled.size) == (1, Tiling(24, overlap).count(image.size), (120, 88))
     assert tiles >= 6
-    assert difference(one, tiled) <= 2
+    assert difference(one, tiled) <= 1
 
 
 def test_tiles_without_context_would_leave_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +181,8 @@ def test_numbers_that_half_precision_cannot_hold_are_made_again_in_full(tmp_path
 
     class Overflowing(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return network.to(x.dtype)(x * 70_000) / 70_000
+            result: torch.Tensor = network.to(x.dtype)(x * 70_000) / 70_000
+            return result
 
     enlarger = Enlarger(Overflowing(), 1, 1, torch.device("cpu"), torch.float16)
     assert torch.allclose(enlarger(PIXELS), PIXELS, atol=1e-3)
@@ -241,10 +243,10 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
 # Jobs.
 
 
-def run(folder: Path, signals: Callable[[], Signal | None] = lambda: None, **values: object) -> list[Event]:
+def run(folder: Path, signals: Callable[[], Signal | None] = lambda: None, **values: Any) -> list[Event]:
     buffer = io.BytesIO()
     picture().save(buffer, "PNG")
-    request = Upscale(image=ID, **values)  # type: ignore[arg-type]
+    request = Upscale(image=ID, **values)
     job = Job(id="job", request=request, inputs={ID: buffer.getvalue()})
     return list(UpscaleJob(job, request, Upscalers(folder, CPU), signals).events())
 
@@ -289,7 +291,7 @@ def test_a_second_upscaler_is_mixed_in(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_sizes_and_texts_are_those_of_automatic1111(
-    tmp_path: Path, values: dict[str, object], size: tuple[int, int], text: str
+    tmp_path: Path, values: dict[str, Any], size: tuple[int, int], text: str
 ) -> None:
     event, image = result_of(run(tmp_path, **values))
     assert (image.size, event.parameters) == (size, text)

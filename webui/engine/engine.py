@@ -38,12 +38,12 @@ def create_engine(models_dir: Path, device: str, worker: int = 0, *, library: Li
     `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
-    attention = fastest_attention(chosen.torch_device)
     models = library or Library(models_dir / "checkpoints")
     shelf = EmbeddingShelf(
         models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings").values()]
     )
-    return PictureEngine(models, chosen, attention, shelf, upscalers=Upscalers(models_dir / UPSCALERS, chosen))
+    upscalers = Upscalers(models_dir / UPSCALERS, chosen)
+    return PictureEngine(models, chosen, fastest_attention(chosen.torch_device), shelf, upscalers=upscalers)
 
 
 class PictureEngine:

@@ -15,9 +15,12 @@ from webui.engine.upscaling.compact import CompactNet, compact_shape
 from webui.engine.upscaling.enlarger import Enlarger
 from webui.engine.upscaling.esrgan import RrdbNet, rrdb_keys, rrdb_shape
 from webui.errors import CheckpointError
+from webui.sentences import Sentence
 
 WRAPPINGS = ("params_ema", "params", "state_dict", "model")
 """Under which trainers put the weights in a pickle; of several the first is taken, averaged weights before others."""
+
+NETWORK = Sentence("network")
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -61,7 +64,7 @@ def _rrdb(tensors: Tensors, device: Device) -> Enlarger | None:
     shape = rrdb_shape(_shapes(renamed))
     if shape is None or shape.colours != 3:
         return None
-    network = filled(lambda: RrdbNet(shape), renamed, device, "network")
+    network = filled(lambda: RrdbNet(shape), renamed, device, NETWORK)
     return Enlarger(network, shape.scale, shape.unshuffle, device.torch_device, device.dtype)
 
 
@@ -69,7 +72,7 @@ def _compact(tensors: Tensors, device: Device) -> Enlarger | None:
     shape = compact_shape(_shapes(tensors))
     if shape is None or shape.colours != 3:
         return None
-    network = filled(lambda: CompactNet(shape), tensors, device, "network")
+    network = filled(lambda: CompactNet(shape), tensors, device, NETWORK)
     return Enlarger(network, shape.scale, 1, device.torch_device, device.dtype)
 
 

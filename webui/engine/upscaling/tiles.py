@@ -69,8 +69,9 @@ def _tile(enlarger: Enlarger, picture: Image.Image, box: tuple[int, int, int, in
     right, bottom = min(box[2] + CONTEXT, picture.width), min(box[3] + CONTEXT, picture.height)
     pixels = torch.from_numpy(np.array(picture.crop((left, top, right, bottom)))).permute(2, 0, 1)[None] / 255
     enlarged = enlarger(pixels)[0].mul(255).round().byte().permute(1, 2, 0).numpy()
-    inner = [(side - offset) * enlarger.scale for side, offset in zip(box, (left, top, left, top), strict=True)]
-    return Image.fromarray(enlarged).crop(tuple(inner))
+    x, y = (box[0] - left) * enlarger.scale, (box[1] - top) * enlarger.scale
+    width, height = (box[2] - box[0]) * enlarger.scale, (box[3] - box[1]) * enlarger.scale
+    return Image.fromarray(enlarged).crop((x, y, x + width, y + height))
 
 
 def _fade(size: tuple[int, int], overlap: int, axis: int) -> Image.Image:

@@ -73,10 +73,12 @@ export function pixelsOf(bitmap, ground) {
   return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
 }
 
-/** The brightness of a picture as mask values; what is transparent is not masked. */
+/** A picture as mask values: what its alpha channel says where that is not all opaque, else its brightness. */
 export function maskValues(bitmap) {
-  const pixels = pixelsOf(bitmap, "black");
+  const pixels = pixelsOf(bitmap, "transparent");
   const values = new Uint8Array(bitmap.width * bitmap.height);
+  for (let i = 0; i < values.length; i += 1) values[i] = pixels[i * 4 + 3];
+  if (values.some((alpha) => alpha < 255)) return values;
   for (let i = 0, p = 0; i < values.length; i += 1, p += 4) {
     values[i] = Math.round(pixels[p] * 0.299 + pixels[p + 1] * 0.587 + pixels[p + 2] * 0.114);
   }

@@ -170,6 +170,8 @@ export class View {
     if (!this.size) return;
     const wanted = this.size.width * this.scale;
     const level = this.#levels.findLast(({ width }) => width >= wanted) ?? this.#levels[0];
+    context.fillStyle = "white";  // as the server has it: what is transparent becomes white
+    context.fillRect(this.x, this.y, wanted, this.size.height * this.scale);
     context.imageSmoothingEnabled = this.scale < PIXELS_SEEN_FROM;
     context.drawImage(level, this.x, this.y, wanted, this.size.height * this.scale);
   }

@@ -2,15 +2,15 @@
 
 import { Hand } from "./canvas-hand.js";
 import { History, isBlank, MaskLayer, pack, PaintLayer, unpack } from "./canvas-layer.js";
+import { isBrush, Painter } from "./canvas-painter.js";
 import { isTool, Panel, PICTURES, SIZES } from "./canvas-panel.js";
 import { maskPng, maskValues, pixelsOf } from "./canvas-png.js";
-import { box, clear, feather, flood, grow, invert, lasso, replace, stroke } from "./canvas-shapes.js";
+import { clear, feather, grow, invert, replace } from "./canvas-shapes.js";
 import { View } from "./canvas-view.js";
 import { h, setText } from "./dom.js";
 import { browser } from "./storage.js";
 import { t } from "./words.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const SETTINGS = { size: 48, tolerance: 24, edge: 8, maskColour: "#ff2d6f", opacity: 0.55, colour: "#1f6feb", pressure: true };
 
 /**
@@ -23,8 +23,6 @@ class EaselCanvas extends HTMLElement {
   #settings = { ...SETTINGS, ...(browser.get("canvas") ?? {}) };
   #tool = "brush";
   #over = null;  // "mask" | "paint": what lies over the picture and is painted on
-  #path = [];
-  #ink = 0;
   #isShown = true;
   #lastMask = null;
   #paste = (event) => this.#pasted(event);
@@ -45,13 +43,18 @@ class EaselCanvas extends HTMLElement {
 
   /** Show `bitmap` with an empty mask and sketch; the mask so far becomes the last one. */
   async setPicture(bitmap) {
+    this.painter.cancel();
     if (this.isMasked) this.rememberMask();
     this.bitmap?.close();
     this.bitmap = bitmap;
     this.mask = bitmap && new MaskLayer(bitmap.width, bitmap.height);
     this.paint = null;
     this.#history.reset();
-    if (bitmap) this.#setSize(Math.round(Math.max(bitmap.width, bitmap.height) / 10));
+    const size = bitmap && `${bitmap.width} × ${bitmap.height}`;
+    if (bitmap && this.#settings.sizeFor !== size) {  // a brush that suits the picture, until somebody takes another
+      this.#set("sizeFor", size);
+      this.#setSize(Math.round(Math.max(bitmap.width, bitmap.height) / 10));
+    }
     this.#update();
     await this.view.show(bitmap);
   }
@@ -132,13 +135,10 @@ class EaselCanvas extends HTMLElement {
 
   #build() {
     this.ring = h("div", { class: "easel-canvas-ring", hidden: true });
-    this.lines = document.createElementNS(SVG, "svg");
-    this.outline = document.createElementNS(SVG, "polygon");
-    this.lines.append(this.outline);
     this.input = h("input", { type: "file", accept: PICTURES, class: "easel-sr", onchange: () => this.#chosen() });
     this.empty = h("label", { class: "easel-canvas-empty" }, this.input, h("strong", {}, t("canvas.empty")), h("span", {}, t("canvas.empty.more")));
     this.foot = h("p", { class: "easel-canvas-foot", "aria-live": "polite" });
-    this.stage = h("div", { class: "easel-canvas-stage", tabindex: "0", role: "application" }, this.lines, this.ring, this.empty);
+    this.stage = h("div", { class: "easel-canvas-stage", tabindex: "0", role: "application" }, this.ring, this.empty);
     this.panel = new Panel(this.#settings, {
       does: this.does,
       choose: (tool) => this.#choose(tool),
@@ -148,17 +148,19 @@ class EaselCanvas extends HTMLElement {
     });
     this.replaceChildren(this.panel.element, this.stage, this.foot);
     this.view = new View(this.stage, () => this.#look(), () => this.#moved());
+    this.painter = new Painter(this.view, this.#history, this.#settings);
+    this.ring.before(this.painter.lines);
     this.hand = new Hand(this.stage, this.view, {
       begin: (point, isErasing) => this.#begin(point, isErasing),
-      move: (points) => this.#draw(points),
-      end: () => this.#end(),
-      cancel: () => this.#cancel(),
+      move: (points) => this.painter.move(points),
+      end: () => this.painter.end() && this.#commit(),
+      cancel: () => this.painter.cancel(),
       resize: (steps) => this.#resize(steps),
       hover: (event) => this.#hover(event),
       isHand: () => this.#tool === "hand" || !this.#over || !this.#hasTools,
       usesPressure: () => this.#settings.pressure,
     });
-    this.stage.addEventListener("keydown", (event) => this.#key(event));
+    this.addEventListener("keydown", (event) => this.#key(event));
     for (const type of ["dragover", "dragleave", "drop"]) this.addEventListener(type, (event) => this.#dragged(event));
     this.#update();
   }
@@ -214,51 +216,9 @@ class EaselCanvas extends HTMLElement {
     const layer = this.#layer;
     if (!layer) return;
     this.#show(true);
+    if (this.#tool === "pick") return this.#pickColour(point);
     const paint = this.#over === "paint" ? packed(rgb(this.#settings.colour)) : layer.full;
-    this.#ink = isErasing || this.#tool === "eraser" ? 0 : paint;
-    this.#path = [this.#dot(point)];
-    if (this.#tool === "pick") this.#pickColour(point);
-    else if (this.#tool === "flood") this.#flood(point);
-    else if (this.#isBrush) this.#draw([point]);
-  }
-
-  get #isBrush() {
-    return this.#tool === "brush" || this.#tool === "eraser";
-  }
-
-  #dot = ({ x, y, pressure }) => ({ x, y, r: (this.#settings.size / 2) * pressure });
-
-  #draw(points) {
-    if (!this.#path.length) return;
-    for (const point of points) {
-      const next = this.#dot(point);
-      if (this.#isBrush) this.view.changed(stroke(this.#layer, this.#history, this.#ink, this.#path.at(-1), next));
-      if (this.#isBrush) this.#path = [next];
-      else this.#path.push(next);
-    }
-    if (!this.#isBrush) this.#showOutline();
-  }
-
-  #end() {
-    const [path, layer] = [this.#path, this.#layer];
-    this.#path = [];
-    this.#showOutline();
-    if (!path.length) return;
-    if (this.#tool === "box") this.view.changed(box(layer, this.#history, this.#ink, path[0], path.at(-1)));
-    if (this.#tool === "lasso") this.view.changed(lasso(layer, this.#history, this.#ink, path));
-    this.#commit();
-  }
-
-  #cancel() {
-    this.#path = [];
-    this.#showOutline();
-    this.view.changed(this.#history.abort());
-  }
-
-  #flood({ x, y }) {
-    if (x < 0 || y < 0 || x >= this.bitmap.width || y >= this.bitmap.height) return;
-    const pixels = pixelsOf(this.bitmap, "white");
-    this.view.changed(flood(this.#layer, this.#history, this.#ink, pixels, x, y, this.#settings.tolerance));
+    this.painter.begin(this.#tool, layer, isErasing || this.#tool === "eraser" ? 0 : paint, this.bitmap, point);
   }
 
   #pickColour({ x, y }) {
@@ -347,20 +307,13 @@ class EaselCanvas extends HTMLElement {
   }
 
   #drawRing() {
-    const isSeen = Boolean(this.pointer && this.#isBrush && this.#over && this.#hasTools);
+    const isSeen = Boolean(this.pointer && isBrush(this.#tool) && this.#over && this.#hasTools);
     this.ring.hidden = !isSeen;
     if (!isSeen) return;
     const box = this.stage.getBoundingClientRect();
     const across = Math.max(3, this.#settings.size * this.view.zoomed);
     this.ring.style.width = this.ring.style.height = `${across}px`;
     this.ring.style.translate = `${this.pointer.clientX - box.left - across / 2}px ${this.pointer.clientY - box.top - across / 2}px`;
-  }
-
-  #showOutline() {
-    const path = this.#isBrush ? [] : this.#path;
-    const corners = this.#tool === "box" && path.length > 1 ? cornersOf(path[0], path.at(-1)) : path;
-    const points = corners.map((point) => this.view.onStage(point)).map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`);
-    this.outline.setAttribute("points", points.join(" "));
   }
 
   #moved() {
@@ -374,8 +327,8 @@ class EaselCanvas extends HTMLElement {
   }
 
   #key(event) {
-    if (event.target !== this.stage) return;
-    if (event.key === " ") event.preventDefault();  // held down it pans, and must not scroll
+    if (event.target.closest("input, summary")) return;
+    if (event.key === " " && event.target === this.stage) event.preventDefault();  // held down it pans, and must not scroll
     const name = this.panel.meant(event);
     if (!name) return;
     event.preventDefault();
@@ -437,8 +390,6 @@ class EaselCanvas extends HTMLElement {
 
 const rgb = (colour) => [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
 const packed = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-const cornersOf = (a, b) => [a, { x: b.x, y: a.y }, b, { x: a.x, y: b.y }];
-
 function keep(layer) {
   if (isBlank(layer)) return null;
   return { width: layer.width, height: layer.height, ...pack(layer.data) };

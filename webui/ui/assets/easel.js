@@ -27,10 +27,10 @@ export { book } from "./jobs.js";
 
 book.open();
 result.define();
-styles.define();
 canvas.define();
 source.define();
 extras.define();
+styles.define();
 dataset.define();
 trainForm.define();
 training.define();
@@ -40,7 +40,7 @@ status.followInTitle();
 followModels(["txt2img", "img2img"]);
 listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
-countPrompts("txt2img");
+for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

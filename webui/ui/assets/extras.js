@@ -13,7 +13,7 @@ const MOST = 100;
 
 class EaselExtras extends HTMLElement {
   #files = [];  // {file, url, upload: promise of {id, width, height}}
-  #missing = false;
+  #problems = [];  // {kind, told}: one card each
   #pasted = (event) => this.#paste(event);
 
   connectedCallback() {
@@ -32,11 +32,13 @@ class EaselExtras extends HTMLElement {
     this.#add(files);
   }
 
-  /** What a job needs of each picture: promises of {image}. None, and a card, when there is no picture. */
-  jobs() {
-    this.#missing = !this.#files.length;
+  /** Ids of the pictures as the server keeps them, in their order. What it does not take gets a card. */
+  async pictures() {
+    this.#problems = this.#files.length ? [] : [{ kind: "NothingToEnlarge", told: null }];
     this.#update();
-    return this.#files.map((entry) => this.#uploaded(entry));
+    const ids = await Promise.all(this.#files.map((entry) => this.#uploaded(entry)));
+    this.#update();
+    return ids.filter(Boolean);
   }
 
   #build() {
@@ -75,7 +77,7 @@ class EaselExtras extends HTMLElement {
   #add(files) {
     const room = MOST - this.#files.length;
     this.#files.push(...files.slice(0, room).map((file) => ({ file, url: URL.createObjectURL(file), upload: null })));
-    this.#missing = false;
+    this.#problems = [];
     this.#update();
   }
 
@@ -95,10 +97,12 @@ class EaselExtras extends HTMLElement {
   async #uploaded(entry) {
     entry.upload ??= uploadInput(entry.file);
     try {
-      return { image: (await entry.upload).id };
+      return (await entry.upload).id;
     } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
       entry.upload = null;
-      throw error;
+      this.#problems.push({ kind: error.kind, told: error.told });
+      return null;
     }
   }
 
@@ -108,7 +112,11 @@ class EaselExtras extends HTMLElement {
     this.drop.classList.toggle("easel-drop-small", count > 0);
     this.list.hidden = !count;
     this.clear.hidden = count < 2;
-    renewed(this.cards, this.#missing, () => (this.#missing ? [errorCard("NoPicture", null, {})] : []));
+    const dismiss = () => {
+      this.#problems = [];
+      this.#update();
+    };
+    renewed(this.cards, this.#problems, () => this.#problems.map(({ kind, told }) => errorCard(kind, told, { dismiss })));
     renewed(this.list, this.#files.map(({ url }) => url), () => this.#files.map((entry) => this.#tile(entry)));
   }
 
@@ -121,11 +129,10 @@ class EaselExtras extends HTMLElement {
 }
 
 /** Generate: one job for every picture, in their order. */
-export function submitExtras(kind, names, values) {
+export async function submitExtras(kind, names, values) {
   const request = valuesOf(kind, names, values);
-  for (const picture of document.querySelector("easel-extras").jobs()) {
-    void book.submit("upscale", picture.then(({ image }) => ({ ...request, image })));
-  }
+  const ids = await document.querySelector("easel-extras").pictures();
+  for (const image of ids) await book.submit("upscale", { ...request, image });
 }
 
 /** Open the tab with a picture of the page in it. */

@@ -116,6 +116,7 @@ export const formStarted = (kind) =>
     document.addEventListener("easel-form", look);
     look();
   });
+
 /** For tests: which forms hold what they held at the last visit. */
 function tellStarted(kind) {
   document.documentElement.dataset.easelStarted = [...started.add(kind)].join(" ");

@@ -10,6 +10,7 @@ import { putIntoForm, valuesOf } from "./form.js";
 import { book } from "./jobs.js";
 import { getInput, server, ServerError, Unreachable, uploadInput } from "./server.js";
 import { openTab, whenThere } from "./tabs.js";
+import { chosenStyles } from "./styles.js";
 import { t } from "./words.js";
 
 /** Way of working -> what is painted on, whether by hand, and the id that AUTOMATIC1111 gives the picture there. */
@@ -76,6 +77,11 @@ class EaselSource extends HTMLElement {
     return [{ kind, pictures: () => pictures }];
   }
 
+  /** A request was refused: the server may have lost the pictures, so they are sent again with the next one. */
+  forgetUploads() {
+    this.#uploads = new WeakMap();
+  }
+
   #pictures() {
     const { canvas } = this;
     const send = (png) => png.then(uploadInput);
@@ -121,7 +127,7 @@ class EaselSource extends HTMLElement {
     this.batchZone = this.#zone("img2img_batch", "source.batch", (files) => this.#setBatch([...this.#batch, ...files]), true);
     this.batchList = h("ul", { class: "easel-batch" });
     this.hint = h("p", { class: "easel-hint" });
-    this.replaceChildren(this.list, this.hint, this.cards, this.canvas, this.maskZone, this.batchZone, this.batchList);
+    this.replaceChildren(this.list, this.hint, this.cards, this.maskZone, this.canvas, this.batchZone, this.batchList);
     this.ready = this.#restore();
     this.#update();
   }
@@ -321,7 +327,8 @@ export async function submitSource(tab, names, fields, values) {
   const jobs = sourceOf(tab)?.jobs() ?? [];
   for (const { kind, pictures } of jobs) {
     const own = Object.fromEntries(Object.entries(request).filter(([name]) => fields[kind].includes(name)));
-    await book.submit(kind, (async () => ({ ...own, ...(await pictures()) }))());
+    const job = await book.submit(kind, (async () => ({ ...own, ...(await pictures()) }))(), chosenStyles(tab));
+    if (!job) sourceOf(tab)?.forgetUploads();
   }
 }
 
