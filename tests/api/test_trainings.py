@@ -173,7 +173,7 @@ def test_models_are_listed_by_kind(client: TestClient, app: App) -> None:
     }  # fmt: skip
     assert shelves["checkpoints"][0]["can_train"] is True
     assert shelves["vae"][0]["layout"] == "folder"
-    assert shelves["loras"][0]["problem"]["text"] == "it is empty. Download it again."
+    assert shelves["loras"][0]["problem"]["text"] == "it is damaged: it is empty. Download it again."
 
 
 def test_a_lora_shows_its_picture_and_what_its_maker_wrote(client: TestClient, app: App) -> None:

@@ -1,6 +1,7 @@
 """Checkpoint folders: what is listed, what is found wrong from headers alone, which checkpoint is the default."""
 
 import json
+import shutil
 import struct
 import time
 
@@ -125,6 +126,19 @@ def test_a_training_starts_from_more_than_what_draws(tmp_path, pipeline, can_tra
     else:
         with pytest.raises(CheckpointError, match=pipeline):
             library.find("one", to_train=True)
+
+
+def test_a_part_that_a_pipeline_does_without_is_not_missed(tmp_path):
+    folder = write_checkpoint(tmp_path / "one")
+    shutil.rmtree(folder / "text_encoder")
+    index = {
+        "_class_name": "StableDiffusionXLImg2ImgPipeline",
+        "text_encoder": [None, None],
+        "unet": ["diffusers", "x"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    found = Library(tmp_path).find("one")
+    assert (found.family, found.problem) == ("sdxl-refiner", None)
 
 
 @pytest.mark.parametrize("pipeline", ["StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline"])

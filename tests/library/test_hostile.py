@@ -68,7 +68,7 @@ def test_a_download_that_broke_off_says_how_much_is_there(tmp_path):
     path = write_tensors(tmp_path / "one.safetensors", SD1)
     whole = path.stat().st_size
     os.truncate(path, whole - 1000)
-    assert f"cut off: {whole - 1000:,} of {whole:,} bytes" in problem(tmp_path, "one.safetensors")
+    assert f"cut off or damaged: {whole - 1000:,} of {whole:,} bytes" in problem(tmp_path, "one.safetensors")
 
 
 def call(function, argument):
@@ -150,9 +150,9 @@ def test_a_packed_archive_is_refused_before_anything_is_unpacked(tmp_path):
 )
 def test_broken_pickles_are_told_and_cost_nothing(tmp_path, content, words):
     (tmp_path / "one.ckpt").write_bytes(content)
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     assert words in problem(tmp_path, "one.ckpt")
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
 
 

@@ -111,13 +111,13 @@ def test_a_hash_is_made_once_and_never_on_the_way_to_a_list(tmp_path, monkeypatc
     made = []
     real = webui.library.passport.sha256_of
     monkeypatch.setattr(webui.library.passport, "sha256_of", lambda paths: made.append(1) or real(paths))
-    library = Library(folder, index=index)
+    library, neighbour = Library(folder, index=index), Library(folder, index=index)
     passport = library.find("one.safetensors")
     assert (made, passport.known_sha256) == ([], "")
     assert len(passport.hash) == 10
     library.refresh()
     (folder / "one.json").write_text("{}")  # what lies beside a file does not change its hash
-    for other in (library, Library(folder, index=index)):
+    for other in (library, neighbour, Library(folder, index=index)):
         other.refresh()
         assert other.find("one.safetensors").known_sha256 == passport.sha256
         assert other.find("one.safetensors").hash == passport.hash

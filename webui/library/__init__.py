@@ -55,6 +55,7 @@ class Library:
         """Look at the checkpoints now, and at each other shelf the next time that somebody asks for it."""
         with self._lock:
             self._shelves.clear()
+            self._index.read_hashes()
             placed = self._look(CHECKPOINTS)
             names = _names(placed, lambda found: [found.below])
             told = self._known[CHECKPOINTS]

@@ -44,7 +44,7 @@ def describe_folder(path: Path) -> Told:
         for part in (INDEX, "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json")
     )
     pipeline = str(index.get("_class_name", ""))
-    for part in PARTS if pipeline == PIPELINE else [part for part in (*PARTS, *OTHER_PARTS) if part in index]:
+    for part in PARTS if pipeline == PIPELINE else _parts(index):
         for file in _weight_files(path, part):
             check_safetensors(file)
     problem = None
@@ -69,6 +69,11 @@ def describe_folder(path: Path) -> Told:
         "problem": problem,
         "can_train": pipeline in TRAINABLE,
     }
+
+
+def _parts(index: Mapping[str, Any]) -> list[str]:
+    """Folders with weights that a pipeline names; [null, null] stands for one that it does without."""
+    return [part for part in (*PARTS, *OTHER_PARTS) if part in index and (index[part] or [""])[0] is not None]
 
 
 def _weight_files(path: Path, part: str) -> Iterator[Path]:

@@ -59,7 +59,7 @@ def read_header(path: Path, name: Value = IT) -> Header:
         raise CheckpointError("{name} holds no tensor at all. Download it again.", name=name)
     if size < whole:
         raise CheckpointError(
-            "{name} is cut off: {size} of {whole} bytes are there. Download it again.",
+            "{name} is cut off or damaged: {size} of {whole} bytes are there. Download it again.",
             name=name, size=f"{size:,}", whole=f"{whole:,}",
         )  # fmt: skip
     if size > whole:
@@ -146,7 +146,7 @@ PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 def _no_header(name: Value, start: bytes, size: int, length: int) -> CheckpointError:
     if not size:
-        return CheckpointError("{name} is empty. Download it again.", name=name)
+        return CheckpointError("{name} is damaged: it is empty. Download it again.", name=name)
     if start.startswith(PICKLES):
         return CheckpointError(
             "{name} is a pickle of torch called .safetensors. If you trust where it comes from, call it .ckpt.",

@@ -42,7 +42,6 @@ class Index:
     def load(self, shelf: str) -> Known:
         """Everything told of a shelf."""
         with self._lock:
-            self._hashes |= self._safely(_load_hashes) or {}
             return self._safely(lambda sql: _load(sql, shelf)) or {}
 
     def store(self, shelf: str, told: Known, gone: Iterator[str]) -> None:
@@ -57,11 +56,15 @@ class Index:
         with self._lock:
             self._safely(write)
 
+    def read_hashes(self) -> None:
+        """Learn the hashes that other processes have made in the meantime."""
+        with self._lock:
+            self._hashes |= self._safely(_load_hashes) or {}
+
     def find(self, path: Path, stamp: str, *, on_disk: bool = False) -> str:
         """The SHA-256, or "" when it was not made of this state of the file yet."""
         if on_disk:
-            with self._lock:
-                self._hashes |= self._safely(_load_hashes) or {}
+            self.read_hashes()
         known, sha256 = self._hashes.get(str(path), ("", ""))
         return sha256 if known == stamp else ""
 

@@ -86,7 +86,7 @@ def _check_names(names: set[str]) -> None:
 
 def _check_start(start: bytes, suffix: str) -> None:
     if not start:
-        raise CheckpointError("{name} is empty. Download it again.", name=IT)
+        raise CheckpointError("{name} is damaged: it is empty. Download it again.", name=IT)
     if start.startswith(PICKLES):
         return
     if start[LENGTH : LENGTH + 1] == b"{" and int.from_bytes(start[:LENGTH], "little") <= MAX_HEADER:
