@@ -27,7 +27,7 @@ from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import ACTIVE, JobStore
 from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import job_json, sample_json
-from webui.library import SHELVES, Library, shelf
+from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
 from webui.metadata import read, read_text
 from webui.options import OptionsFile
@@ -59,10 +59,11 @@ class App:
 
     def __init__(self, settings: Settings, engine_factory: NumberedEngineFactory) -> None:
         self.settings = settings
+        self.train_folders = train_folders(settings)
         self._lock = FolderLock(settings.data_dir)
         try:
             self.options = OptionsFile(settings.data_dir / "options.json")
-            self.library = Library(settings.checkpoints_dir)
+            self.library = self.train_folders.library()
             self.store = JobStore(settings.database)
         except BaseException:
             self._lock.close()
@@ -77,7 +78,6 @@ class App:
             changed=lambda: self.hub.publish(None, "gallery"),
         )
         self.trainings = TrainingFolders(settings.trainings_dir)
-        self.train_folders = train_folders(settings)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
@@ -228,12 +228,10 @@ class App:
                 raise Conflict("The training '{training}' needs this dataset. Stop it first.", training=record.summary)
         self.datasets.delete(name)
 
-    def models(self) -> dict[str, Any]:
-        """Everything in the models folder by kind, names only; checkpoints are described in `library`."""
-        return {
-            "checkpoints": [name for name, passport in self.library.passports().items() if passport.can_train],
-            **{name: shelf(self.settings.models_dir, name) for name in SHELVES},
-        }
+    def models(self) -> Mapping[str, Mapping[str, Passport | ShelfItem]]:
+        """Every model by shelf and name."""
+        others = {shelf: self.library.shelf(shelf) for shelf in SHELVES if shelf != "checkpoints"}
+        return {"checkpoints": self.library.passports(), **others}
 
     def refresh_models(self) -> None:
         """Look at the models folder again and tell every page."""
@@ -318,7 +316,13 @@ _FINAL = tuple(state for state in JobState if state.is_final)
 
 
 def train_folders(settings: Settings) -> TrainFolders:
-    return TrainFolders(models=settings.models_dir, datasets=settings.datasets_dir, trainings=settings.trainings_dir)
+    return TrainFolders(
+        models=settings.models_dir,
+        datasets=settings.datasets_dir,
+        trainings=settings.trainings_dir,
+        extra_models=settings.extra_models,
+        model_index=settings.model_index,
+    )
 
 
 def _workers(

@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_request_flags(generating)
     generating.add_argument("--output", type=Path, default=Path("picture.png"), help="file to write (%(default)s)")
     generating.add_argument("--force", action="store_true", help="overwrite the file if it is there")
-    generating.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_models(generating)
     _add_device(generating)
 
     examining = _command(commands, "doctor", doctor, "say what is there and what is missing, to copy into a report")
@@ -83,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     _command(commands, "test", run_tests, "lint, types and tests; further arguments go to pytest")
 
     measuring = _command(commands, "bench", bench, "measure how fast Easel is here")
-    measuring.add_argument("what", nargs="?", choices=("start", "engine", "all"), default="all")
+    measuring.add_argument("what", nargs="?", choices=("start", "library", "engine", "all"), default="all")
     measuring.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(measuring)
 
@@ -117,7 +117,7 @@ def _add_train(commands: Commands) -> None:
     training.add_argument("--fetch", action="store_true", help="recipes only: download what --data lacks")
     training.add_argument("--figures", type=Path, help="recipes only: measure the result, figures and sheets go here")
     training.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of the page's datasets")
-    training.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_models(training)
     _add_device(training)
 
 
@@ -143,8 +143,16 @@ def _command(commands: Commands, name: str, run: Run, text: str) -> argparse.Arg
 
 def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of queue, options and logs")
-    parser.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_models(parser)
     parser.add_argument("--outputs-dir", type=Path, default=Settings.outputs_dir, help="folder of finished pictures")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    parser.add_argument(
+        "--extra-models", type=Path, action="append", default=[], metavar="DIR",
+        help="models of AUTOMATIC1111 or ComfyUI beside them: their folder, or an extra_model_paths.yaml; repeatable",
+    )  # fmt: skip
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -177,6 +185,10 @@ def _device(text: str) -> str:
     return text
 
 
+def _extra_models(flags: argparse.Namespace) -> tuple[Path, ...]:
+    return tuple(folder.absolute() for folder in flags.extra_models)
+
+
 # The commands, in the order of the help.
 
 
@@ -191,6 +203,7 @@ def serve(flags: argparse.Namespace) -> int:
         open_browser=not flags.no_browser,
         data_dir=flags.data_dir.absolute(),
         models_dir=flags.models_dir.absolute(),
+        extra_models=_extra_models(flags),
         outputs_dir=flags.outputs_dir.absolute(),
         device=flags.device,
         workers=flags.workers,
@@ -209,7 +222,7 @@ def generate(flags: argparse.Namespace) -> int:
     from webui.generate import values_of
 
     logs.set_up(None, quiet=True)
-    settings = Settings(models_dir=flags.models_dir.absolute(), device=flags.device)
+    settings = Settings(models_dir=flags.models_dir.absolute(), extra_models=_extra_models(flags), device=flags.device)
     for path in make_pictures(settings, values_of(flags), flags.output, overwrite=flags.force):
         print(path)
     return 0
@@ -222,6 +235,7 @@ def doctor(flags: argparse.Namespace) -> int:
         port=flags.port,
         data_dir=flags.data_dir.absolute(),
         models_dir=flags.models_dir.absolute(),
+        extra_models=_extra_models(flags),
         outputs_dir=flags.outputs_dir.absolute(),
         device=flags.device,
     )
@@ -262,7 +276,12 @@ def train(flags: argparse.Namespace) -> int:
         raise CannotStart("{flags}: for recipes only; what a file trains goes to the models folder.",
                           flags=", ".join(given))  # fmt: skip
     logs.set_up(None, quiet=True)
-    settings = Settings(data_dir=flags.data_dir.absolute(), models_dir=flags.models_dir.absolute(), device=flags.device)
+    settings = Settings(
+        data_dir=flags.data_dir.absolute(),
+        models_dir=flags.models_dir.absolute(),
+        extra_models=_extra_models(flags),
+        device=flags.device,
+    )
     kind, values = read_request(file)
     print(train_request(settings, kind, values, data=flags.data, run=flags.run_dir))
     return 0

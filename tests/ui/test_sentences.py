@@ -19,7 +19,7 @@ from webui.settings import ROOT
 
 CONSOLE_ONLY = (
     "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/generate.py", "webui/jobs/schema.py", "webui/lock.py",
-    "webui/startup.py", "webui/train.py", "webui/training/embedded/",
+    "webui/library/trees.py", "webui/startup.py", "webui/train.py", "webui/training/embedded/",
 )  # fmt: skip
 """Commands, and what prevents the start: no page is there to show it."""
 

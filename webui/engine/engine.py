@@ -23,13 +23,14 @@ from webui.requests import TextToImage
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEngine":
+def create_engine(models_dir: Path, device: str, worker: int = 0, *, library: Library | None = None) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
+    `library`: the models, where there are others than those.
     Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
-    return PictureEngine(Library(models_dir / "checkpoints"), chosen, fastest_attention(chosen.torch_device))
+    return PictureEngine(library or Library(models_dir / "checkpoints"), chosen, fastest_attention(chosen.torch_device))
 
 
 class PictureEngine:

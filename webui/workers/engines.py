@@ -20,7 +20,7 @@ def make_engine(folders: TrainFolders, device: str, worker: int) -> Engine:
     from webui.engine.engine import create_engine
     from webui.training.engine import TrainingEngine
 
-    pictures = create_engine(folders.models, device, worker)
+    pictures = create_engine(folders.models, device, worker, library=folders.library())
     return Engines(pictures, TrainingEngine(folders, pictures.info().device, pictures.free_memory))
 
 

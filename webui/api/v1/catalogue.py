@@ -3,14 +3,20 @@
 from dataclasses import MISSING
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
 from webui.app import App
-from webui.errors import CheckpointError, UnknownName
-from webui.library import Passport
+from webui.errors import CheckpointError, NotFound, UnknownName
+from webui.library import Passport, ShelfItem, metadata_of
 from webui.params import Parameter, parameters
 from webui.registry import CHOICES
 from webui.requests import REQUESTS
+
+MOST_PREVIEW = 16 * 2**20
+"""Bytes of a picture that lies beside a model; a larger one is not shown."""
+PICTURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
+"""First bytes -> media type; whatever the file is called."""
 
 
 def routes(app: App) -> APIRouter:
@@ -28,9 +34,27 @@ def routes(app: App) -> APIRouter:
         return listed(app)
 
     @router.get("/models")
-    def models() -> dict[str, Any]:
-        """Names of everything in the models folder: checkpoints, loras, embeddings, controlnets, vae."""
-        return app.models()
+    def models() -> JSONResponse:
+        """Every model by shelf: checkpoints, loras, embeddings, controlnets, vae, upscalers."""
+        shelves = app.models()
+        # Not left to FastAPI, which looks into every value of what may be thousands of models.
+        return JSONResponse(
+            {shelf: [_model_json(model) for model in models.values()] for shelf, models in shelves.items()}
+        )
+
+    @router.get("/models/{shelf}/metadata")
+    def metadata(shelf: str, name: str) -> dict[str, str]:
+        """What the maker of a model wrote into its file."""
+        return dict(metadata_of(_model(app, shelf, name).path))
+
+    @router.get("/models/{shelf}/preview")
+    def preview(shelf: str, name: str) -> Response:
+        """The picture that lies beside a model."""
+        content = _preview(_model(app, shelf, name))
+        kind = next((kind for start, kind in PICTURES if content.startswith(start)), None)
+        if kind is None:
+            raise NotFound("There is no picture of '{name}'.", name=name[:80])
+        return Response(content, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
 
     @router.post("/checkpoints/refresh")
     def refresh() -> dict[str, Any]:
@@ -60,11 +84,50 @@ def _passport_json(passport: Passport) -> dict[str, Any]:
     return {
         "name": passport.name,
         "title": passport.title,
+        "layout": passport.layout,
         "family": passport.family,
+        "task": passport.task,
+        "prediction_type": passport.prediction_type,
         "native_size": passport.native_size,
         "defaults": dict(passport.defaults),
         "problem": None if passport.problem is None else passport.problem.to_json(),
     }
+
+
+def _model_json(model: Passport | ShelfItem) -> dict[str, Any]:
+    if isinstance(model, Passport):
+        return {**_passport_json(model), "can_train": model.can_train}
+    return {
+        "name": model.name,
+        "title": model.title,
+        "layout": model.layout,
+        "kind": model.kind,
+        "family": model.family,
+        "alias": model.alias,
+        "words": list(model.words),
+        "has_preview": model.preview is not None,
+        "problem": None if model.problem is None else model.problem.to_json(),
+    }
+
+
+def _model(app: App, shelf: str, name: str) -> Passport | ShelfItem:
+    """Raises `NotFound`."""
+    found = app.models().get(shelf, {}).get(name)
+    if found is None:
+        raise NotFound("There is no model '{name}' in {shelf}.", name=name[:80], shelf=shelf[:80])
+    return found
+
+
+def _preview(model: Passport | ShelfItem) -> bytes:
+    """What lies beside a model as its picture; nothing when there is none or it cannot be read."""
+    if not isinstance(model, ShelfItem) or model.preview is None:
+        return b""
+    try:
+        with model.preview.open("rb") as file:
+            content = file.read(MOST_PREVIEW + 1)
+    except OSError:
+        return b""
+    return content if len(content) <= MOST_PREVIEW else b""
 
 
 def _parameter_json(parameter: Parameter) -> dict[str, Any]:
