@@ -20,6 +20,7 @@ from webui.events import JobState
 from webui.gallery import Entry, Gallery
 from webui.gallery.info import picture_info, text_info
 from webui.inputs import Inputs
+from webui.intake import Intake
 from webui.jobs.estimates import Estimates
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
@@ -32,15 +33,11 @@ from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
 from webui.metadata import read, read_text
 from webui.options import OptionsFile
-from webui.params import parameters
 from webui.prompts import PromptDesk
-from webui.registry import LATENT_UPSCALERS
-from webui.request_base import Request
-from webui.requests import REQUESTS, PictureRequest, TextToImage, build, resolve, to_values
+from webui.requests import REQUESTS, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
-from webui.upscale_request import Upscale
 from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
@@ -86,6 +83,7 @@ class App:
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
+        self.intake = Intake(self.library, self.options, self.inputs, self.prompts, self.upscalers)
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
             self.store,
@@ -155,62 +153,10 @@ class App:
             raise InvalidRequest("An idempotency key has 1 to {most} characters.", most=MAX_KEY)
         if key is not None and (known := self.store.job_of_key(key)) is not None:
             return known
-        if styles:
-            values = self._styled(kind, values, styles)
-        request = self._requested(kind, values)
+        values = self.intake.styled(kind, values, styles)
+        request = self._training(kind, values) if kind in TRAIN_REQUESTS else self.intake.request(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
-
-    def _requested(self, kind: str, values: Mapping[str, Any]) -> Request:
-        if kind in TRAIN_REQUESTS:
-            return self._training(kind, values)
-        return self.upscale_request(values) if kind == Upscale.kind else self._picture(kind, values)
-
-    def upscale_request(self, values: Mapping[str, Any]) -> Upscale:
-        """The request, if its upscalers and picture are there. Raises `InvalidRequest`, `UnknownName` or `NotFound`."""
-        request = build(Upscale.kind, values)
-        assert isinstance(request, Upscale)
-        names = self.upscalers()
-        for field in ("upscaler", "second_upscaler"):
-            if (name := getattr(request, field)) not in names:
-                raise UnknownName("upscaler", name, names)
-        for input_id in request.inputs:
-            self.inputs.check(input_id)
-        return request
-
-    def _picture(self, kind: str, values: Mapping[str, Any]) -> Request:
-        name = values.get("checkpoint", "")
-        if not isinstance(name, str):
-            raise InvalidRequest("The checkpoint must be a name.")
-        passport = self.library.find(name, self.options.current.default_checkpoint)
-        request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
-        assert isinstance(request, PictureRequest)
-        self._check_names(request)
-        for input_id in request.inputs:
-            self.inputs.check(input_id)
-        return request
-
-    def _check_names(self, request: PictureRequest) -> None:
-        """Raise `UnknownName`, or `CheckpointError`, for a file that the request names and that is not there."""
-        if request.refiner:
-            self.library.find(request.refiner)
-        known = self.models()["vae"] if request.vae else ()
-        if request.vae and request.vae not in known:
-            raise UnknownName("VAE", request.vae, known)
-        if isinstance(request, TextToImage) and request.hires:
-            names = (*LATENT_UPSCALERS, *self.upscalers())
-            if request.hires_upscaler not in names:
-                raise UnknownName("upscaler", request.hires_upscaler, names)
-
-    def _styled(self, kind: str, values: Mapping[str, Any], styles: Sequence[str]) -> Mapping[str, Any]:
-        """`values` with the styles in its prompts. What is no text is left for the request type to refuse."""
-        names = ("prompt", "negative_prompt")
-        if not set(names) <= set(parameters(REQUESTS[kind])):
-            raise InvalidRequest("A job of kind {kind} has no prompt that styles could be put into.", kind=kind)
-        prompt, negative_prompt = (values.get(name, "") for name in names)
-        if not isinstance(prompt, str) or not isinstance(negative_prompt, str):
-            return values
-        return {**values, **dict(zip(names, self.prompts.styled(prompt, negative_prompt, styles), strict=True))}
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint
@@ -254,7 +200,7 @@ class App:
 
         Raises what `submit` raises.
         """
-        request = self._picture(kind, values)
+        request = self.intake.request(kind, values)
         return self.estimates.seconds(kind, to_values(request))
 
     def take_up_again(self, job_id: str) -> JobRecord:
