@@ -25,7 +25,7 @@ ENCRYPTED = 0x1
 BLOCK = 2**20
 
 
-def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_BYTES) -> list[Sentence]:
+def unpack(archive: Path, folder: Path, *, most_bytes: int | None = None) -> list[Sentence]:
     """Unpack a .zip into `folder`, which is made; a single folder around everything is left out.
 
     Returns what was wrong with single files. Raises `InvalidRequest` for what is no .zip or a hostile one, `OSError`
@@ -34,7 +34,7 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_BYTES) -> list
     folder.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
-            return _unpack(opened, archive.name, folder, most_bytes)
+            return _unpack(opened, archive.name, folder, MOST_BYTES if most_bytes is None else most_bytes)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise InvalidRequest("{name} cannot be unpacked: it is damaged or no .zip file.", name=archive.name) from error
 
