@@ -28,6 +28,8 @@ BLOCK = 2**20
 def unpack(archive: Path, folder: Path, *, most_bytes: int | None = None) -> list[Sentence]:
     """Unpack a .zip into `folder`, which is made; a single folder around everything is left out.
 
+    `most_bytes`: how much it may become, where that is less than `MOST_BYTES`.
+
     Returns what was wrong with single files. Raises `InvalidRequest` for what is no .zip or a hostile one, `OSError`
     when the disk does not take it.
     """
