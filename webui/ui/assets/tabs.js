@@ -8,13 +8,18 @@ export function rememberTab() {
   document.addEventListener("click", ({ target, isTrusted }) => {
     const button = isTrusted && target.closest?.(BUTTON);
     if (button) tab.set("tab", button.id);
+    button?.scrollIntoView({ block: "nearest", inline: "center" });
   });
   const id = tab.get("tab");
   if (typeof id === "string") open(id);
 }
 
 /** Open the tab with this element id. */
-export const openTab = (id) => document.getElementById(`${id}-button`)?.click();
+export function openTab(id) {
+  const button = document.getElementById(`${id}-button`);
+  button?.click();
+  button?.scrollIntoView({ block: "nearest", inline: "center" });  // on a phone the row is wider than the page
+}
 
 /** The element, as soon as it is on the page: Gradio draws a tab when it is opened for the first time. */
 export function whenThere(selector) {
