@@ -49,7 +49,8 @@ class LowRank:
         if self.mid is None:
             return (up @ down * self.scale).view(weight.shape)
         mid = _like(self.mid, weight)
-        return torch.einsum("on,nmhw,mi->oihw", up, mid, down) * self.scale
+        whole: torch.Tensor = torch.einsum("on,nmhw,mi->oihw", up, mid, down)
+        return whole * self.scale
 
     def factors(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
         """(out, rank) and (rank, in) whose product is the change before its scale; None when there are three."""
@@ -163,7 +164,7 @@ class Decomposed:
         is_of_columns = self.magnitude.dim() > 1 and self.magnitude.shape[0] == 1 != weight.shape[0]
         kept = 1 if is_of_columns else 0
         others = [dimension for dimension in range(weight.dim()) if dimension != kept]
-        lengths = torch.linalg.vector_norm(moved, dim=others, keepdim=True)
+        lengths: torch.Tensor = torch.linalg.vector_norm(moved, dim=others, keepdim=True)
         shape = [1] * weight.dim()
         shape[kept] = -1
         return moved * (_like(self.magnitude, weight).view(shape) / lengths) - original

@@ -18,8 +18,10 @@ from webui.extension import CheckpointError
 from .changes import Change, changes_of
 
 ROLES = (
-    (r"\.lora_down\.weight|[._]lora\.down\.weight|\.lora_linear_layer\.down\.weight|\.lora_A(?:\.\w+)?\.weight", "down"),
-    (r"\.lora_up\.weight|[._]lora\.up\.weight|\.lora_linear_layer\.up\.weight|\.lora_B(?:\.\w+)?\.weight", "up"),
+    (r"\.lora_down\.weight|[._]lora\.down\.weight|\.lora_linear_layer\.down\.weight", "down"),
+    (r"\.lora_up\.weight|[._]lora\.up\.weight|\.lora_linear_layer\.up\.weight", "up"),
+    (r"\.lora_A(?:\.\w+)?\.weight", "down"),
+    (r"\.lora_B(?:\.\w+)?\.weight", "up"),
     (r"\.lora_mid\.weight", "mid"),
     (r"\.alpha", "alpha"),
     (r"\.scalar", "scalar"),

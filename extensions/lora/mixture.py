@@ -38,7 +38,7 @@ class Networks:
         return places(layers, self.layers_per_block)
 
     def parameter(self, place: Place, name: str) -> nn.Parameter | None:
-        """"weight" or "bias" of a layer; None when it has none."""
+        """ "weight" or "bias" of a layer; None when it has none."""
         found = getattr(self.parts[place.part].get_submodule(place.layer), name, None)
         return found if isinstance(found, nn.Parameter) else None
 

@@ -182,4 +182,4 @@ def test_a_change_fits_weights_of_its_shape_alone(roles, shape):
 
 
 def test_a_kind_that_is_not_known_changes_nothing():
-    assert layer(**{"alpha": randn(1), "hada_w1_a": randn(2, 2)}) == {}
+    assert layer(alpha=randn(1), hada_w1_a=randn(2, 2)) == {}
