@@ -40,9 +40,6 @@ ENDINGS = tuple((re.compile(rf"(.+?)(?:{pattern})"), role) for pattern, role in 
 PROCESSOR = re.compile(r"\.processor(?=\.)")
 """What diffusers once wrote into a layer's name: "attn1.processor.to_q_lora.down.weight"."""
 
-MADE_OF = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
-"""Width of the text that the UNet's attention reads -> the family."""
-
 
 @dataclass(frozen=True)
 class LoraFile:

@@ -23,8 +23,6 @@ def wanted(tags: Iterable[Tag]) -> tuple[tuple[Wanted, ...], tuple[Sentence, ...
     """What the tags ask for, in order, and what is wrong with others. A LoRA that is named twice counts twice."""
     asked, problems = [], []
     for tag in tags:
-        if tag.kind != "lora":
-            continue
         try:
             asked.append(_wanted(tag))
         except ValueError as error:
