@@ -1,0 +1,26 @@
+"""What the tests of shipped extensions share: an engine context as the engine makes it."""
+
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from webui.extension import EngineContext, Sentence
+
+
+def engine_context(
+    *,
+    request: Any,
+    models_dir: Path,
+    cache: MutableMapping[str, Any],
+    warn: Callable[[Sentence], None],
+    inputs: dict[str, bytes] | None = None,
+) -> EngineContext:
+    """Of a job on the CPU in fp32."""
+    import torch
+
+    from webui.engine.extensions import read_weights
+
+    return EngineContext(
+        request=request, models_dir=models_dir, folder=models_dir, inputs=inputs or {}, device=torch.device("cpu"),
+        dtype=torch.float32, cache=cache, warn=warn, read_weights=read_weights,
+    )  # fmt: skip
