@@ -62,7 +62,7 @@ def test_every_parameter_of_a_request_has_a_flag_with_its_help(capsys: pytest.Ca
     shown = " ".join(capsys.readouterr().out.split())
     for name, parameter in parameters(TextToImage).items():
         if name != "preview":
-            assert name == "prompt" or f"--{name.replace('_', '-')} " in shown
+            assert name == "prompt" or f"--{name.replace('_', '-')} " in shown, name
             assert parameter.param.help in shown
 
 
@@ -76,6 +76,14 @@ def test_flags_become_a_request_and_unnamed_ones_stay_open() -> None:
     assert (request.width, request.height, request.sampler) == (64, 128, "Euler a")
     assert (request.schedule, request.checkpoint, request.preview) == ("Karras", "tiny", "Off")
     assert flags_of("a red apple") == {"prompt": "a red apple", "preview": "Off"}
+
+
+def test_hires_takes_its_scale_and_has_the_flags_of_its_fields() -> None:
+    assert flags_of("a", "--hires")["hires"] is True
+    values = flags_of("a", "--hires", "1.5", "--hires-upscaler", "Lanczos", "--hires-steps", "3", "--tiling")
+    request = build("txt2img", values)
+    assert (request.hires, request.hires_scale, request.hires_upscaler) == (True, 1.5, "Lanczos")
+    assert (request.hires_steps, request.tiling) == (3, True)
 
 
 # Files.

@@ -131,3 +131,34 @@ def test_a_training_does_not_start_from_a_broken_folder(tmp_path):
     truncate(write_checkpoint(tmp_path / "broken"))
     with pytest.raises(CheckpointError, match="cut off"):
         Library(tmp_path).find("broken", to_train=True)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "unet", "family", "task"),
+    [
+        ("StableDiffusionPipeline", {"cross_attention_dim": 768}, "sd1", "text"),
+        ("StableDiffusionPipeline", {"cross_attention_dim": 1024}, "sd2", "text"),
+        ("StableDiffusionPipeline", {"cross_attention_dim": 16}, "sd", "text"),
+        ("StableDiffusionInpaintPipeline", {"cross_attention_dim": 768, "in_channels": 9}, "sd1", "inpaint"),
+        ("StableDiffusionDepth2ImgPipeline", {"cross_attention_dim": 1024, "in_channels": 5}, "sd2", "depth"),
+        ("StableDiffusionInstructPix2PixPipeline", {"in_channels": 8}, "sd", "instruct-pix2pix"),
+        ("StableDiffusionUpscalePipeline", {"cross_attention_dim": 1024, "in_channels": 7}, "sd2", "upscale"),
+        ("StableDiffusionXLPipeline", {"cross_attention_dim": 2048}, "sdxl", "text"),
+        ("StableDiffusionXLInpaintPipeline", {"in_channels": 9}, "sdxl", "inpaint"),
+        ("StableDiffusionXLImg2ImgPipeline", {"cross_attention_dim": 1280}, "sdxl-refiner", "text"),
+    ],
+)
+def test_family_and_task_of_a_folder_are_told(tmp_path, pipeline, unet, family, task):
+    folder = write_checkpoint(tmp_path / "one")
+    two_encoders = {} if family == "sdxl-refiner" else {"text_encoder": ["transformers", "CLIPTextModel"]}
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, **two_encoders}))
+    config = {"sample_size": 16, "cross_attention_dim": 256, **unet}
+    (folder / "unet/config.json").write_text(json.dumps(config))
+    passport = Library(tmp_path).passports()["one"]
+    assert (passport.layout, passport.family, passport.task) == ("folder", family, task)
+
+
+def test_what_a_model_trained_here_was_conditioned_on_is_told(tmp_path):
+    folder = write_checkpoint(tmp_path / "one", conditioning="class")
+    (folder / "model_index.json").write_text('{"_class_name": "EaselLatentDiffusionPipeline"}')
+    assert Library(tmp_path).passports()["one"].task == "class"

@@ -119,11 +119,14 @@ def test_values_that_contradict_each_other_are_left_out_and_named():
     assert [str(each.why) for each in found.unmapped] == ["It does not go together with the other values."]
 
 
-IN_JSON_ONLY = {"preview", "batch_count", "batch_size", "seed", "image", "mask", "resize_mode", "keep_untouched"}
+IN_JSON_ONLY = {
+    *("preview", "batch_count", "batch_size", "seed", "image", "mask", "resize_mode", "keep_untouched"),
+    *("hires", "hires_strength"),  # told by the keys of the second pass
+}
 
 
 def test_every_field_of_a_request_that_changes_the_picture_stands_in_the_infotext():
-    fields = set(parameters(REQUESTS["inpaint"])) - IN_JSON_ONLY
+    fields = {*parameters(REQUESTS["inpaint"]), *parameters(REQUESTS["txt2img"])} - IN_JSON_ONLY
     assert fields <= {*FIELDS.values(), "prompt", "negative_prompt", "sampler", "schedule"}, (
         "write the new field in webui.metadata.infotext, read it in webui.metadata.webuis"
     )

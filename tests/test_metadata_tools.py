@@ -60,7 +60,20 @@ def test_the_strength_of_a_second_pass_does_not_make_a_picture_from_a_picture():
         "Hires upscale: 2, Hires steps: 10, Hires upscaler: Latent"
     )
     assert found.kind == "txt2img"
-    assert told(found).keys() == {"Denoising strength", "Hires upscale", "Hires steps", "Hires upscaler"}
+    assert told(found) == {}
+    hires = {name: value for name, value in found.values.items() if name.startswith("hires")}
+    assert hires == {
+        "hires": True, "hires_scale": 2.0, "hires_steps": 10, "hires_upscaler": "Latent", "hires_strength": 0.7,
+    }  # fmt: skip
+
+
+def test_a_picture_of_the_oldest_hires_gives_both_sizes():
+    found = picture(
+        parameters="a\nSteps: 30, Sampler: Euler, CFG scale: 7, Seed: 7, Size: 1024x768, Denoising strength: 0.7, "
+        "First pass size: 512x384"
+    )
+    assert (found.values["width"], found.values["height"], found.values["hires"]) == (512, 384, True)
+    assert (found.values["hires_width"], found.values["hires_height"]) == (1024, 768)
 
 
 def test_sdnext_is_recognised_with_its_own_name_of_the_schedule():

@@ -74,6 +74,36 @@ def build_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def build_tiny_refiner(folder: Path, *, seed: int = 0) -> Path:
+    """As `build_tiny_sdxl`, shaped as its refiner: the second text encoder alone, an aesthetic score among the sizes."""
+    from transformers import CLIPTextModelWithProjection
+
+    vocabulary = _write_tokenizer(folder / "tokenizer_2", padding="!")
+    second: dict[str, Any] = {"hidden_size": 24, "hidden_act": "gelu", "projection_dim": 24, "pad_token_id": 33}
+    parts = {
+        "text_encoder_2": lambda: CLIPTextModelWithProjection(_text_config(vocabulary, **second)),
+        "unet": lambda: _unet(
+            transformer_layers_per_block=2, use_linear_projection=True, attention_head_dim=(2, 4),
+            cross_attention_dim=24, addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24 + 5 * 8,
+        ),
+        "vae": _vae,
+    }  # fmt: skip
+    _write_parts(folder, parts, seed)
+    _write_scheduler(folder, "epsilon")
+    _write_index(
+        folder,
+        "StableDiffusionXLImg2ImgPipeline",
+        text_encoder=[None, None],
+        tokenizer=[None, None],
+        text_encoder_2=["transformers", "CLIPTextModelWithProjection"],
+        tokenizer_2=["transformers", "CLIPTokenizer"],
+        force_zeros_for_empty_prompt=False,
+        requires_aesthetics_score=True,
+    )
+    return folder
+
+
 def _write_parts(folder: Path, parts: Mapping[str, Callable[[], Any]], seed: int) -> None:
     """Make each part with random weights of that seed, in order, and save it."""
     import torch
@@ -164,14 +194,15 @@ def _unet(**others: Any) -> Any:
     return UNet2DConditionModel(**(usual | others))
 
 
-def _vae() -> Any:
+def _vae(**others: Any) -> Any:
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1, latent_channels=4, norm_num_groups=4,
-        sample_size=NATIVE_SIZE,
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "block_out_channels": (8, 8, 8, 8), "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 4,
+        "sample_size": NATIVE_SIZE,
+    }  # fmt: skip
+    return AutoencoderKL(**(usual | others))
 
 
 def _write_json(path: Path, values: object) -> None:

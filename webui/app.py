@@ -27,6 +27,8 @@ from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Library, shelf
 from webui.lock import FolderLock
 from webui.options import OptionsFile
+from webui.params import parameters
+from webui.prompts import PromptDesk
 from webui.request_base import Request
 from webui.requests import REQUESTS, build, resolve, to_values
 from webui.settings import Settings
@@ -66,6 +68,7 @@ class App:
         self.train_folders = train_folders(settings)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
+        self.prompts = PromptDesk(settings.data_dir / "styles.csv")
         self.hub = Hub(self._snapshot)
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
@@ -114,10 +117,13 @@ class App:
 
     # Jobs.
 
-    def submit(self, kind: str, values: Mapping[str, Any], *, key: str | None = None) -> JobRecord:
+    def submit(
+        self, kind: str, values: Mapping[str, Any], *, key: str | None = None, styles: Sequence[str] = ()
+    ) -> JobRecord:
         """Accept a job: what is not named comes from the checkpoint, then from the request's own defaults.
 
-        It survives whatever happens once this returns. The same `key` again gives the same job.
+        It survives whatever happens once this returns. The same `key` again gives the same job. `styles` are put into
+        its prompts now: a style that is changed later changes no job.
         Raises `InvalidRequest`, `UnknownName`, `CheckpointError`, or `Conflict` when there is a result of that name.
         """
         if kind not in REQUESTS:
@@ -126,6 +132,8 @@ class App:
             raise InvalidRequest("An idempotency key has 1 to {most} characters.", most=MAX_KEY)
         if key is not None and (known := self.store.job_of_key(key)) is not None:
             return known
+        if styles:
+            values = self._styled(kind, values, styles)
         request = self._training(kind, values) if kind in TRAIN_REQUESTS else self._picture(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
@@ -139,6 +147,16 @@ class App:
         for input_id in request.inputs:
             self.inputs.check(input_id)
         return request
+
+    def _styled(self, kind: str, values: Mapping[str, Any], styles: Sequence[str]) -> Mapping[str, Any]:
+        """`values` with the styles in its prompts. What is no text is left for the request type to refuse."""
+        names = ("prompt", "negative_prompt")
+        if not set(names) <= set(parameters(REQUESTS[kind])):
+            raise InvalidRequest("A job of kind {kind} has no prompt that styles could be put into.", kind=kind)
+        prompt, negative_prompt = (values.get(name, "") for name in names)
+        if not isinstance(prompt, str) or not isinstance(negative_prompt, str):
+            return values
+        return {**values, **dict(zip(names, self.prompts.styled(prompt, negative_prompt, styles), strict=True))}
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint

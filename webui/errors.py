@@ -13,6 +13,8 @@
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
     ├── CannotSaveStyles           the styles file does not take a change           HTTP 507
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
+    ├── ExtensionError             an extension cannot be installed, enabled or used HTTP 422
+    ├── NotOperator                only who reads the console may do this          HTTP 403
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
@@ -169,6 +171,23 @@ class CannotSaveStyles(UserError):
             "again.",
             path=path,
             reason=reason,
+        )
+
+
+class ExtensionError(UserError):
+    """An extension cannot be installed, enabled or used."""
+
+    status = 422
+
+
+class NotOperator(UserError):
+    """Only whoever reads the console may do this."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This needs the operator's token, which Easel prints in its console when it starts. Copy it from there."
         )
 
 

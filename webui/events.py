@@ -57,13 +57,14 @@ class Progress(Event):
 
     kind = "progress"
     phase: str
-    """"loading", "encoding", "sampling", "decoding"; of a training "preparing", "training", "sampling", "saving"."""
+    """ "loading", "encoding", "sampling", "decoding", with a second pass "upscaling" and "hires"; of a training
+    "preparing", "training", "sampling", "saving"."""
     picture: int
     """0-based number of the picture being made, over all batches; 0 for a training."""
     pictures: int
     """1 for a training, which is one thing that is made."""
     step: int
-    """Steps done for this picture, 0 to `total`."""
+    """Steps done for this picture, 0 to `total`, over all its passes."""
     total: int
     preview: bytes | None = None
     """JPEG of pred_original."""
@@ -127,6 +128,8 @@ class Warning(Event):
 
     kind = "warning"
     text: Sentence
+    extension: str = ""
+    """Name of the extension that failed, if that is what it is about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +162,7 @@ class Done(Event):
 
     kind = "done"
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"."""
+    """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total", and "<extension>.<hook>" within them."""
 
 
 FINAL = (Failed, Cancelled, Paused, Done)

@@ -22,8 +22,9 @@ from webui.settings import Settings
 if TYPE_CHECKING:
     from webui.app import App
 
-EVERYTHING = "inpaint"
-"""The kind of job that has every field of the others."""
+KINDS = ("txt2img", "img2img", "inpaint")
+SECOND_PASS = "hires"
+"""The flag that also takes how many times as large the picture becomes."""
 PICTURES = {"mask": "inpaint", "image": "img2img"}
 """Field that takes a picture's file -> the kind of job that is meant when it is named."""
 NOT_YET = "0" * 32
@@ -40,13 +41,18 @@ SHORT_FLAGS = {
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
     """One flag per field of the request; limits and words come from the field."""
-    for name, parameter in parameters(REQUESTS[EVERYTHING]).items():
+    for name, parameter in _fields().items():
         if name == "prompt":
             parser.add_argument("prompt", help=parameter.param.help)
         elif name in PICTURES:
             parser.add_argument(
                 f"--{name}", type=Path, default=argparse.SUPPRESS, help=_help(parameter), metavar="FILE"
             )
+        elif name == SECOND_PASS:
+            parser.add_argument(
+                f"--{name}", nargs="?", type=float, const=True, default=argparse.SUPPRESS, metavar="SCALE",
+                help=_help(parameter),
+            )  # fmt: skip
         elif parameter.type is bool:
             parser.add_argument(
                 f"--{name.replace('_', '-')}", action="store_true", default=argparse.SUPPRESS, help=_help(parameter)
@@ -59,6 +65,11 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
             )  # fmt: skip
 
 
+def _fields() -> Mapping[str, Parameter]:
+    """Those of all kinds of picture."""
+    return {name: field for kind in KINDS for name, field in parameters(REQUESTS[kind]).items()}
+
+
 def _help(parameter: Parameter) -> str:
     param = parameter.param
     limits = f" {param.minimum:,} to {param.maximum:,}." if param.minimum is not None else ""
@@ -67,8 +78,10 @@ def _help(parameter: Parameter) -> str:
 
 def values_of(flags: argparse.Namespace) -> dict[str, Any]:
     """The values that were named on the command line; the others are left to the checkpoint."""
-    names = parameters(REQUESTS[EVERYTHING])
-    return {name: value for name, value in vars(flags).items() if name in names} | {"preview": "Off"}
+    names = _fields()
+    values = {name: value for name, value in vars(flags).items() if name in names} | {"preview": "Off"}
+    scale = values.get(SECOND_PASS, True)
+    return values if scale is True else {**values, SECOND_PASS: True, f"{SECOND_PASS}_scale": scale}
 
 
 def kind_of(values: Mapping[str, Any]) -> str:

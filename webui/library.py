@@ -27,6 +27,8 @@ OTHER_PARTS = ("text_encoder_2", "conditioner")
 """Folders with weights that other pipelines have besides."""
 PIPELINE = "StableDiffusionPipeline"
 """The kind of folder that draws."""
+REFINER_WIDTH = 1280
+"""cross_attention_dim of SDXL's refiner, the only one of that width."""
 TRAINABLE = (
     *(PIPELINE, "StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"),
     *("StableDiffusionUpscalePipeline", "EaselLatentDiffusionPipeline"),
@@ -41,8 +43,13 @@ class Passport:
     name: str
     path: Path
     title: str
+    layout: str = "folder"
+    """"folder" (of diffusers) or "file" (one .safetensors or .ckpt with LDM keys)."""
     family: str
-    """"sd1", "sd2", "sdxl" or "sd" (Stable Diffusion's shape at another size); "" when unknown."""
+    """"sd1", "sd2", "sdxl", "sdxl-refiner" or "sd" (Stable Diffusion's shape at another size); "" when unknown."""
+    task: str = "text"
+    """What its denoiser takes beside noise: "text" only, "inpaint", "instruct-pix2pix", "depth", "upscale" with a
+    picture, "class" or "layout" instead of words, "unconditional" nothing; "" when unknown."""
     prediction_type: str
     """"epsilon", "v_prediction" or "sample"."""
     native_size: int
@@ -161,13 +168,15 @@ def _passport(name: str, path: Path) -> Passport:
             found = pipeline[:80] or Sentence("not named")
             problem = Sentence("its pipeline is {found}; only StableDiffusionPipeline folders run.", found=found)
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        channels = int(unet.get("in_channels", 4)), int(vae.get("latent_channels", 4))
         native_size = int(unet["sample_size"]) * factor
         card = read_json(path / "easel.json") if (path / "easel.json").is_file() else {}
         return Passport(
             name=name,
             path=path,
             title=str(card.get("title", name)),
-            family={768: "sd1", 1024: "sd2", 2048: "sdxl"}.get(int(unet["cross_attention_dim"]), "sd"),
+            family=_family(pipeline, int(unet["cross_attention_dim"]), index),
+            task=_task(pipeline, channels, card),
             prediction_type=str(scheduler.get("prediction_type", "epsilon")),
             native_size=native_size,
             defaults={"width": native_size, "height": native_size, **card.get("defaults", {})},
@@ -187,8 +196,27 @@ def _passport(name: str, path: Path) -> Passport:
         return _broken(name, path, problem)
 
 
+def _family(pipeline: str, cross_attention_dim: int, index: Mapping[str, Any]) -> str:
+    if pipeline.startswith("StableDiffusionXL"):
+        has_two_encoders = (index.get("text_encoder") or [None])[0] is not None
+        return "sdxl" if has_two_encoders and cross_attention_dim != REFINER_WIDTH else "sdxl-refiner"
+    return {768: "sd1", 1024: "sd2", REFINER_WIDTH: "sdxl-refiner", 2048: "sdxl"}.get(cross_attention_dim, "sd")
+
+
+def _task(pipeline: str, channels: tuple[int, int], card: Mapping[str, Any]) -> str:
+    """`channels`: of the denoiser's input and of the latents; what is over is the picture it takes beside noise."""
+    if told := str(card.get("conditioning", "")):
+        return {"inpainting": "inpaint", "super-resolution": "upscale", "none": "unconditional"}.get(told, told)
+    if pipeline == "StableDiffusionUpscalePipeline":
+        return "upscale"
+    extra, latents = channels[0] - channels[1], channels[1]
+    return {0: "text", latents + 1: "inpaint", latents: "instruct-pix2pix", 1: "depth"}.get(extra, "")
+
+
 def _broken(name: str, path: Path, problem: Sentence) -> Passport:
-    return Passport(name=name, path=path, title=name, family="", prediction_type="", native_size=0, problem=problem)
+    return Passport(
+        name=name, path=path, title=name, family="", task="", prediction_type="", native_size=0, problem=problem
+    )
 
 
 def _weight_files(path: Path, part: str) -> Iterator[Path]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from annotated_types import GroupedMetadata
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+from webui.errors import UnknownName
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Param(GroupedMetadata):
     max_length: int | None = None
     choices: str = ""
     """Name of the registry whose names are the possible values, e.g. "sampler"."""
+    suggestions: str = ""
+    """Name of a registry of names that are always possible; others are those of files."""
+
+    values: tuple[str, ...] = ()
+    """The possible values of an extension's option, where no registry has them."""
 
     def __iter__(self) -> typing.Iterator[object]:
         limits: dict[str, Any] = {"description": self.help, "title": self.label}
@@ -33,6 +40,13 @@ class Param(GroupedMetadata):
         if self.max_length is not None:
             limits["max_length"] = self.max_length
         yield Field(**limits)
+        if self.values:
+            yield AfterValidator(self._one_of_values)
+
+    def _one_of_values(self, value: str) -> str:
+        if value not in self.values:
+            raise UnknownName("value", value, self.values)
+        return value
 
 
 @dataclass(frozen=True)
@@ -50,9 +64,13 @@ def parameters(request_type: type) -> Mapping[str, Parameter]:
     """The declared parameters of a request type, in order. Every field must carry a `Param`."""
     hints = get_type_hints(request_type, include_extras=True)
     return {
-        field.name: _parameter(field.name, hints[field.name], field.default)
+        field.name: _parameter(field.name, hints[field.name], _default(field))
         for field in dataclasses.fields(request_type)
     }
+
+
+def _default(field: "dataclasses.Field[Any]") -> object:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _parameter(name: str, hint: object, default: object) -> Parameter:

@@ -23,6 +23,15 @@ SCHEDULES = (
 PREVIEWS = ("Off", "Linear", "Small", "Full")
 """Live preview: none, a linear map from latents to colours, a small decoder, or the decoder itself."""
 
+LATENT_UPSCALERS = (
+    *("Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)"),
+    *("Latent (nearest)", "Latent (nearest-exact)"),
+)
+"""Ways to enlarge latents themselves (AUTOMATIC1111's names); all other upscalers enlarge pictures."""
+
+SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
+"""Of a second pass."""
+
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "sampler": SAMPLERS,
     "schedule": SCHEDULES,
@@ -32,6 +41,10 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "mask_mode": ("Inpaint masked", "Inpaint not masked"),
     "masked_content": ("fill", "original", "latent noise", "latent nothing"),
     "inpaint_area": ("Whole picture", "Only masked"),
+    "noise_source": ("CPU", "NV"),
+    "latent_upscaler": LATENT_UPSCALERS,
+    "hires_sampler": (SAME_SAMPLER, *SAMPLERS),
+    "hires_schedule": (SAME_SCHEDULE, *SCHEDULES),
     # Training.
     "precision": ("fp32", "bf16", "fp16"),
     "regularisation": ("KL", "VQ"),

@@ -5,8 +5,9 @@ the one value that is still open, seed -1, into a number. The kinds of training 
 """
 
 import dataclasses
+import secrets
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -15,18 +16,30 @@ from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, Request, of_kinds
+from webui.request_groups import (
+    ExtensionFields,
+    HiresFields,
+    ModelFields,
+    NoiseFields,
+    OutpaintingFields,
+    SamplerFields,
+    Size,
+    SoftInpaintingFields,
+    hires_sizes,
+)
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
 
 MAX_PIXELS = 16 * 2**20
 """Width × height × batch size of one model call; beyond it no consumer card holds the activations."""
+MIN_SIDE = 64
+MAX_SCHEDULE = 1000
+"""Steps of a schedule: as many timesteps as models are trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TextToImage(Request):
-    """A picture from words."""
-
-    kind: ClassVar[str] = "txt2img"
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, Request):
+    """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
     negative_prompt: Annotated[
@@ -76,73 +89,22 @@ class TextToImage(Request):
         str, Param(label="Emphasis", choices="emphasis", help="What weights such as (word:1.2) do to the prompt.")
     ] = "Original"
 
-    eta: Annotated[
-        float,
-        Param(0.0, 1.0, step=0.01, label="Eta",
-              help="Fresh noise in ancestral and SDE samplers (those with a or SDE in their names); 0 adds none."),
-    ] = 1.0  # fmt: skip
-    ddim_eta: Annotated[
-        float, Param(0.0, 1.0, step=0.01, label="Eta for DDIM", help="Fresh noise in DDIM; 0 adds none.")
-    ] = 0.0
-    s_noise: Annotated[
-        float, Param(0.0, 1.1, step=0.001, label="Sigma noise", help="Scale of all noise that a sampler adds.")
-    ] = 1.0
-    s_churn: Annotated[
-        float,
-        Param(0.0, 100.0, step=0.01, label="Sigma churn",
-              help="Noise that Euler, Heun and DPM2 add before each step, over all steps together."),
-    ] = 0.0  # fmt: skip
-    s_tmin: Annotated[
-        float, Param(0.0, 10.0, step=0.01, label="Sigma tmin", help="Churn only from this noise level on.")
-    ] = 0.0
-    s_tmax: Annotated[
-        float, Param(0.0, 999.0, step=0.01, label="Sigma tmax", help="Churn only up to this noise level; 0: no limit.")
-    ] = 0.0
-    eta_noise_seed_delta: Annotated[
-        int,
-        Param(0, MAX_SEED, step=1, label="Eta noise seed delta (ENSD)",
-              help="Added to the seed for all noise after the first; 0: the same generator goes on."),
-    ] = 0  # fmt: skip
-    sigma_min: Annotated[
-        float,
-        Param(0.0, 100.0, step=0.001, label="Lowest noise level",
-              help="Where the schedule ends before zero; 0: as the checkpoint was trained."),
-    ] = 0.0  # fmt: skip
-    sigma_max: Annotated[
-        float,
-        Param(0.0, 5000.0, step=0.01, label="Highest noise level",
-              help="Where the schedule begins; 0: as the checkpoint was trained."),
-    ] = 0.0  # fmt: skip
-    rho: Annotated[
-        float,
-        Param(0.0, 20.0, step=0.1, label="Rho",
-              help="Bend of the Karras and Polyexponential schedules; 0: their own, 7 and 1."),
-    ] = 0.0  # fmt: skip
-    discard_next_to_last_sigma: Annotated[
-        bool,
-        Param(label="Always discard next-to-last sigma",
-              help="Leaves out the lowest noise level before zero, as DPM2 and DPM++ 3M SDE always do."),
-    ] = False  # fmt: skip
-
     @model_validator(mode="after")
-    def _is_possible(self) -> "TextToImage":
+    def _is_possible(self) -> "PictureRequest":
         for name in ("width", "height"):
             if getattr(self, name) % 8:
                 label, value = Sentence(parameters(type(self))[name].param.label), getattr(self, name)
                 raise InvalidRequest("{label} must be a multiple of 8, not {value}.", label=label, value=value)
-        if self.width * self.height * self.batch_size > MAX_PIXELS:
+        self._check_pixels(self.width, self.height)
+        return self
+
+    def _check_pixels(self, width: int, height: int) -> None:
+        if width * height * self.batch_size > MAX_PIXELS:
             raise InvalidRequest(
                 "{width}×{height} times batch size {batch_size} is more than {most} pixels at once. "
                 "Use a smaller size or batch size, and a higher batch count.",
-                width=self.width, height=self.height, batch_size=self.batch_size, most=f"{MAX_PIXELS:,}",
+                width=width, height=height, batch_size=self.batch_size, most=f"{MAX_PIXELS:,}",
             )  # fmt: skip
-        if 0 < self.sigma_max <= self.sigma_min:
-            raise InvalidRequest(
-                "The highest noise level ({highest}) must be above the lowest ({lowest}). "
-                "Set both to 0 for the checkpoint's own.",
-                highest=f"{self.sigma_max:g}", lowest=f"{self.sigma_min:g}",
-            )  # fmt: skip
-        return self
 
     @property
     def pictures(self) -> int:
@@ -152,9 +114,68 @@ class TextToImage(Request):
     def summary(self) -> str:
         return self.prompt
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.extension_inputs
+
     def seed_of(self, picture: int) -> int:
-        """Seed of picture `picture` (0-based over all batches): that seed alone gives the same picture."""
-        return (self.seed + picture) % (MAX_SEED + 1)
+        """Seed of picture `picture` (0-based over all batches): that seed alone gives the same picture.
+
+        With a variation it is the variation seed that counts up, and all pictures have the same seed.
+        """
+        return self.seed if self.variation_strength else (self.seed + picture) % (MAX_SEED + 1)
+
+    def variation_seed_of(self, picture: int) -> int:
+        return (self.variation_seed + picture) % (MAX_SEED + 1)
+
+    def resolved(self) -> Self:
+        drawn = super().resolved()
+        if drawn.variation_seed >= 0 or not drawn.variation_strength:
+            return drawn
+        return dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TextToImage(HiresFields, PictureRequest):
+    """A picture from words."""
+
+    kind: ClassVar[str] = "txt2img"
+
+    @model_validator(mode="after")
+    def _second_pass_is_possible(self) -> "TextToImage":
+        if not self.hires:
+            return self
+        whole, size = self.hires_sizes
+        for width, height in (whole, size):
+            if min(width, height) < MIN_SIDE:
+                raise InvalidRequest(
+                    "The second pass would draw {width}×{height}; {least} pixels are the least for a side.",
+                    width=width, height=height, least=MIN_SIDE,
+                )  # fmt: skip
+            self._check_pixels(width, height)
+        if self.hires_strength and self.hires_schedule_steps > MAX_SCHEDULE:
+            raise InvalidRequest(
+                "{steps} steps at a denoising strength of {strength} would need a schedule of {whole} steps; "
+                "{most} are possible. Use fewer hires steps or more strength.",
+                steps=self.second_steps, strength=f"{self.hires_strength:g}", whole=self.hires_schedule_steps,
+                most=MAX_SCHEDULE,
+            )  # fmt: skip
+        return self
+
+    @property
+    def hires_sizes(self) -> tuple[Size, Size]:
+        """What the first picture is enlarged to, and the size of the result, which is the middle of that."""
+        return hires_sizes((self.width, self.height), self)
+
+    @property
+    def second_steps(self) -> int:
+        """Steps of the second pass, whatever its strength."""
+        return self.hires_steps or self.num_inference_steps
+
+    @property
+    def hires_schedule_steps(self) -> int:
+        """Steps of the schedule whose last `second_steps` the second pass makes. The strength is not 0."""
+        return int(self.second_steps / min(self.hires_strength, 0.999))
 
 
 PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -162,7 +183,7 @@ PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ImageToImage(TextToImage):
+class ImageToImage(PictureRequest):
     """A picture made from another one: noise is laid over it, as much as `strength` says, and taken away again.
 
     Meng et al. 2022 (SDEdit, arXiv:2108.01073). `width` and `height` are those of the result.
@@ -181,10 +202,18 @@ class ImageToImage(TextToImage):
         Param(label="Resize mode", choices="resize_mode",
               help="What happens when the picture has another shape than the result."),
     ] = "Just resize"  # fmt: skip
+    color_correction: Annotated[
+        bool, Param(label="Colour correction", help="Gives the result the colours of the picture it begins with.")
+    ] = False
+    image_guidance_scale: Annotated[
+        float,
+        Param(0.0, 3.0, step=0.05, label="Image guidance scale",
+              help="How strongly an instruct-pix2pix checkpoint keeps to the picture; others have no use for it."),
+    ] = 1.5  # fmt: skip
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.image,)
+        return self.image, *self.extension_inputs
 
     @property
     def steps(self) -> int:
@@ -193,7 +222,7 @@ class ImageToImage(TextToImage):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Inpaint(ImageToImage):
+class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
     """A picture of which only the masked part is painted anew."""
 
     kind: ClassVar[str] = "inpaint"
@@ -232,13 +261,14 @@ class Inpaint(ImageToImage):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self.image, self.mask
+        return self.image, self.mask, *self.extension_inputs
 
 
 REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint)), **TRAIN_REQUESTS}
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
+Constructed = TypeVar("Constructed")
 
 
 def build(kind: str, values: Mapping[str, Any]) -> Request:
@@ -248,7 +278,11 @@ def build(kind: str, values: Mapping[str, Any]) -> Request:
     """
     if kind not in REQUESTS:
         raise UnknownName("kind of job", kind, REQUESTS)
-    request_type = REQUESTS[kind]
+    return construct(REQUESTS[kind], values)
+
+
+def construct(request_type: type[Constructed], values: Mapping[str, Any]) -> Constructed:
+    """A strict dataclass of `Param`s, a request or the options of an extension, as `build` does it."""
     if unknown := [name for name in values if name not in parameters(request_type)]:
         raise UnknownName("field", str(unknown[0]), parameters(request_type))
     try:
@@ -257,24 +291,25 @@ def build(kind: str, values: Mapping[str, Any]) -> Request:
         raise _refusal(request_type, error) from error
 
 
-def _with_canonical_names(request_type: type[Request], values: Mapping[str, Any]) -> dict[str, Any]:
+def _with_canonical_names(request_type: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Split an old joined sampler name ("DPM++ 2M Karras") and let whole floats stand for integers."""
     types = {name: declared.type for name, declared in parameters(request_type).items()}
     result: dict[str, Any] = {
         name: int(value) if types[name] is int and isinstance(value, float) and value.is_integer() else value
         for name, value in values.items()
     }
-    if isinstance(result.get("sampler"), str):
-        sampler, schedule = canonical_sampler(result["sampler"])
-        result["sampler"] = sampler
-        if schedule:
-            result["schedule"] = schedule
-    if isinstance(result.get("schedule"), str):
-        result["schedule"] = canonical_schedule(result["schedule"])
+    for prefix in ("", "hires_"):
+        if isinstance(result.get(f"{prefix}sampler"), str):
+            sampler, schedule = canonical_sampler(result[f"{prefix}sampler"])
+            result[f"{prefix}sampler"] = sampler
+            if schedule:
+                result[f"{prefix}schedule"] = schedule
+        if isinstance(result.get(f"{prefix}schedule"), str):
+            result[f"{prefix}schedule"] = canonical_schedule(result[f"{prefix}schedule"])
     return result
 
 
-def _refusal(request_type: type[Request], error: ValidationError) -> InvalidRequest:
+def _refusal(request_type: type, error: ValidationError) -> InvalidRequest:
     """Names the first wrong value and what it may be."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else ""

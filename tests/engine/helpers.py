@@ -1,13 +1,20 @@
 """What the engine's tests share: short requests, runs with signals, and a denoiser whose answer is known exactly."""
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image as Picture
 
 from webui.contract import Engine, Job, Signal
-from webui.events import Event, Image, Progress
+from webui.engine.device import Device
+from webui.engine.embeddings import EmbeddingShelf
+from webui.engine.engine import PictureEngine
+from webui.events import Event, Failed, Image, Progress
+from webui.library import Library, Passport
 from webui.registry import SAMPLERS
 from webui.requests import TextToImage
 
@@ -21,6 +28,43 @@ def new_engine(models_dir: Path) -> Any:
     made = create_engine(models_dir, "cpu")
     torch.set_num_threads(1)
     return made
+
+
+class OneCheckpoint(Library):
+    """A library of one, whatever its headers say."""
+
+    def __init__(self, passport: Passport) -> None:
+        self._passport = passport
+
+    def refresh(self) -> None:
+        pass
+
+    def find(self, name: str, preferred: str = "", *, to_train: bool = False) -> Passport:
+        return self._passport
+
+
+def passport_of(path: Path, **values: Any) -> Passport:
+    """Of a checkpoint in a folder or file of 64 px."""
+    layout = "folder" if path.is_dir() else "file"
+    usual: dict[str, Any] = {"name": path.name, "title": path.name, "family": "", "prediction_type": ""}
+    return Passport(path=path, layout=layout, native_size=64, **(usual | values))
+
+
+CPU = Device(torch_device=torch.device("cpu"), name="CPU", dtype=torch.float32)
+
+
+def engine_of(path: Path, embeddings: Path | None = None, **values: Any) -> PictureEngine:
+    """An engine that knows nothing but the checkpoint at `path`."""
+    torch.set_num_threads(1)
+    shelf = EmbeddingShelf(embeddings) if embeddings else None
+    return PictureEngine(OneCheckpoint(passport_of(path, **values)), CPU, "SDPA", shelf)
+
+
+def picture_of(engine: Engine, wanted: TextToImage) -> np.ndarray:
+    """The first picture of a job as levels of 8 bits."""
+    events = run(engine, wanted)
+    assert not isinstance(events[-1], Failed), events[-1]
+    return np.asarray(Picture.open(io.BytesIO(pictures(events)[0]))).astype(int)
 
 
 def request(**values: Any) -> TextToImage:

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 
 from tests.engine.helpers import pictures, request, run
 from webui.contract import Engine
-from webui.engine.text import PromptEncoder
+from webui.engine.text import PromptEncoder, Tower
 from webui.prompt.weights import sections
 
 pytestmark = pytest.mark.torch
@@ -49,6 +49,6 @@ def test_ddim_draws_the_pipelines_picture(
 def test_a_prompt_is_encoded_as_the_pipeline_encodes_it(models_dir: Path, prompt: str) -> None:
     theirs = pipeline(models_dir / "checkpoints" / "epsilon")
     expected, _ = theirs.encode_prompt(prompt, "cpu", 1, do_classifier_free_guidance=False)
-    encoded = PromptEncoder(theirs.tokenizer, theirs.text_encoder).encode(sections(prompt))
+    encoded = PromptEncoder([Tower(theirs.tokenizer, theirs.text_encoder)]).encode(sections(prompt)).hidden
     assert encoded.shape == (1, 77, 16)
     assert torch.equal(encoded, expected)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from webui.engine.brownian import BrownianPaths, brownian_path
-from webui.engine.seeds import PictureNoise
+from webui.engine.seeds import PictureNoise, Seeds
 
 pytestmark = pytest.mark.torch
 
@@ -52,7 +52,7 @@ def test_what_was_asked_before_changes_nothing() -> None:
 
 def test_a_picture_has_its_own_path_whatever_the_batch_and_the_draws() -> None:
     shape, cpu = (4, 8, 8), torch.device("cpu")
-    together, alone = PictureNoise([5, 6], shape, cpu), PictureNoise([6], shape, cpu)
+    together, alone = PictureNoise([Seeds(5), Seeds(6)], shape, cpu), PictureNoise([Seeds(6)], shape, cpu)
     together.draw()
     assert torch.equal(together.between(3.0, 1.0)[1], alone.between(3.0, 1.0)[0])
     assert not torch.equal(together.between(3.0, 1.0)[0], alone.between(3.0, 1.0)[0])

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,14 +107,20 @@ def test_a_checkpoint_in_shards_and_half_precision_loads_in_the_devices_precisio
 def test_parts_that_do_not_belong_together_are_refused() -> None:
     from types import SimpleNamespace
 
-    from webui.engine.loader import _check_fit
+    from webui.engine.loading import _check_fit
 
-    part = lambda **config: SimpleNamespace(config=SimpleNamespace(**config))  # noqa: E731
-    unet, vae = part(cross_attention_dim=16, in_channels=4), part(latent_channels=4)
+    def part(**config: object) -> SimpleNamespace:
+        return SimpleNamespace(config=SimpleNamespace(**config))
+
+    def parts(words: int, **config: object) -> Any:
+        tower = SimpleNamespace(tokenizer=[0] * words, encoder=part(vocab_size=9, **config))
+        unet, vae = part(cross_attention_dim=16, in_channels=4, out_channels=4), part(latent_channels=4)
+        return SimpleNamespace(towers=[tower], unet=unet, vae=vae)
+
     with pytest.raises(CheckpointError, match="hidden_size is 24 but unet's cross_attention_dim is 16"):
-        _check_fit([], part(hidden_size=24, vocab_size=9), unet, vae)
+        _check_fit(parts(0, hidden_size=24))
     with pytest.raises(CheckpointError, match="more words"):
-        _check_fit([0] * 10, part(hidden_size=16, vocab_size=9), unet, vae)
+        _check_fit(parts(10, hidden_size=16))
 
 
 def test_nothing_is_fetched(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from webui.contract import Engine
 from webui.engine.attention import fastest_attention, xformers_works
 from webui.engine.device import physical_cores, pick_device
 from webui.engine.previews import fit_latent_rgb, previewer, read_latent_rgb
-from webui.engine.seeds import PictureNoise
+from webui.engine.seeds import PictureNoise, Seeds
 from webui.errors import CannotStart, UnknownName
 from webui.registry import PREVIEWS
 
@@ -71,20 +71,20 @@ def test_an_xformers_that_does_not_work_is_found_out_in_another_process() -> Non
 
 def test_noise_belongs_to_the_seed_not_to_the_batch() -> None:
     shape, cpu = (4, 8, 8), torch.device("cpu")
-    together = PictureNoise([5, 6], shape, cpu)
-    alone = PictureNoise([6], shape, cpu)
+    together = PictureNoise([Seeds(5), Seeds(6)], shape, cpu)
+    alone = PictureNoise([Seeds(6)], shape, cpu)
     for _ in range(3):
         assert torch.equal(together.draw()[1:], alone.draw())
     assert torch.equal(
-        PictureNoise([5], shape, cpu).draw()[0], torch.randn(shape, generator=torch.Generator().manual_seed(5))
+        PictureNoise([Seeds(5)], shape, cpu).draw()[0], torch.randn(shape, generator=torch.Generator().manual_seed(5))
     )
 
 
 def test_saved_noise_goes_on_where_it_was() -> None:
-    noise = PictureNoise([5, 6], (4, 2, 2), torch.device("cpu"))
+    noise = PictureNoise([Seeds(5), Seeds(6)], (4, 2, 2), torch.device("cpu"))
     noise.draw()
     saved, expected = noise.save(), noise.draw()
-    other = PictureNoise([0, 0], (4, 2, 2), torch.device("cpu"))
+    other = PictureNoise([Seeds(0), Seeds(0)], (4, 2, 2), torch.device("cpu"))
     other.restore(saved)
     assert torch.equal(other.draw(), expected)
 

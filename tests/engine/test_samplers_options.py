@@ -6,7 +6,7 @@ import torch
 from tests.engine.helpers import ALL_SAMPLERS, gaussian_mixture
 from webui.engine.denoise import Plan, SamplerState, denoise
 from webui.engine.samplers import SAMPLERS, SamplerOptions
-from webui.engine.seeds import PictureNoise
+from webui.engine.seeds import PictureNoise, Seeds
 from webui.engine.sigmas import ScheduleOptions, Sigmas, noise_table
 from webui.engine.state import SavedJob, dump, load
 
@@ -57,7 +57,7 @@ def levels(name: str, steps: int = STEPS, *, is_zero_snr: bool = False) -> Sigma
 
 
 def plan(name: str, sigmas: Sigmas, seeds: tuple[int, ...] = (3,), delta: int = 0, **options: float) -> Plan:
-    noise = PictureNoise(seeds, SHAPE, torch.device("cpu"))
+    noise = PictureNoise([Seeds(seed) for seed in seeds], SHAPE, torch.device("cpu"))
     return Plan(SAMPLERS[name], sigmas, Mixture(), noise, options=SamplerOptions(**options), eta_noise_seed_delta=delta)
 
 

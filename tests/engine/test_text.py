@@ -22,7 +22,7 @@ def encoder(engine: Any) -> PromptEncoder:
 
 
 def encode(encoder: PromptEncoder, text: str, **options: Any) -> torch.Tensor:
-    return encoder.encode(sections(text), **options)
+    return encoder.encode(sections(text), **options).hidden
 
 
 def planned(encoder: PromptEncoder, prompt: str, negative: str | None = "", **options: Any) -> PlannedPrompts:
@@ -68,13 +68,13 @@ def test_break_begins_a_new_chunk(encoder: PromptEncoder) -> None:
 def test_prompt_and_negative_prompt_are_made_equally_long(encoder: PromptEncoder) -> None:
     conditioning = planned(encoder, "cat " * 80, "red").at(1, 2)
     assert conditioning.uncond is not None
-    assert conditioning.conds[0].shape == conditioning.uncond.shape == (2, 154, conditioning.uncond.shape[-1])
-    assert torch.allclose(conditioning.uncond[:1, 77:], encode(encoder, ""), atol=1e-5)
+    assert conditioning.conds[0].hidden.shape == conditioning.uncond.hidden.shape == (2, 154, 16)
+    assert torch.allclose(conditioning.uncond.hidden[:1, 77:], encode(encoder, ""), atol=1e-5)
 
 
 def test_an_edited_prompt_says_another_thing_from_its_step_on(encoder: PromptEncoder) -> None:
     prompts = planned(encoder, "the [cat:red:0.5]", None)
-    said = [prompts.at(step, 1).conds[0] for step in range(1, STEPS + 1)]
+    said = [prompts.at(step, 1).conds[0].hidden for step in range(1, STEPS + 1)]
     assert all(torch.equal(each, encode(encoder, "the cat")) for each in said[:4])
     assert all(torch.equal(each, encode(encoder, "the red")) for each in said[4:])
     assert prompts.at(1, 1).uncond is None
@@ -83,13 +83,13 @@ def test_an_edited_prompt_says_another_thing_from_its_step_on(encoder: PromptEnc
 def test_and_joins_prompts_with_their_weights(encoder: PromptEncoder) -> None:
     conditioning = planned(encoder, "the cat AND the red :0.5").at(1, 1)
     assert conditioning.weights == (1.0, 0.5)
-    assert [cond.shape for cond in conditioning.conds] == [conditioning.conds[0].shape] * 2
+    assert [cond.hidden.shape for cond in conditioning.conds] == [(1, 77, 16)] * 2
 
 
 def test_clip_skip_takes_an_earlier_layer(encoder: PromptEncoder) -> None:
     layers = [encode(encoder, "the red cat", clip_skip=skip) for skip in (1, 2)]
     assert not torch.allclose(*layers)
-    model = encoder._text_encoder
+    model = encoder._towers[0].encoder
     output = model(torch.tensor([encoder._tokenizer("the red cat", padding="max_length", max_length=77).input_ids]),
                    output_hidden_states=True)  # fmt: skip
     assert torch.allclose(layers[1], model.final_layer_norm(output.hidden_states[-2]))

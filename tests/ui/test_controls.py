@@ -61,4 +61,4 @@ def test_a_form_that_lacks_a_field_is_refused() -> None:
     from webui.ui.form import Form
 
     with pytest.raises(ValueError, match="seed"):
-        Form("txt2img", {name: None for name in FIELDS if name != "seed"}, {})
+        Form("txt2img", "txt2img", {name: None for name in FIELDS if name != "seed"}, {})

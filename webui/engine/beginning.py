@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 from webui.engine.denoise import Denoiser
+from webui.engine.image_channels import blank_channels
 from webui.engine.inpainting import (
     Box,
     Size,
@@ -25,11 +26,12 @@ from webui.engine.inpainting import (
     untouched,
     widened,
 )
+from webui.engine.latents import latent_shape
 from webui.engine.models import Components
 from webui.engine.samplers.step import GuidedDenoise
 from webui.engine.vae import encode
 from webui.errors import InvalidRequest
-from webui.requests import MAX_PIXELS, ImageToImage, Inpaint, TextToImage
+from webui.requests import MAX_PIXELS, ImageToImage, Inpaint, PictureRequest
 
 LATENT_UPSCALE = "Just resize (latent upscale)"
 
@@ -44,6 +46,10 @@ class Beginning:
     """(1, 1, height, width), 1 where latents are made anew; None: everywhere."""
     is_masked_noise: bool = False
     """The masked part begins as noise alone ("latent noise")."""
+    size: Size | None = None
+    """(width, height) of what is drawn where that is not the request's."""
+    channels: torch.Tensor | None = None
+    """(1, n, height, width): what the checkpoint sees beside the latents, see `image_channels.py`."""
     finish: Callable[[Image.Image], Image.Image] = lambda picture: picture
     """From the decoded picture to the one that is saved."""
 
@@ -84,10 +90,11 @@ class _Guarded:
         self._denoiser.to_full_precision()
 
 
-def beginning_of(request: TextToImage, inputs: Mapping[str, bytes], components: Components) -> Beginning:
+def beginning_of(request: PictureRequest, inputs: Mapping[str, bytes], components: Components) -> Beginning:
     """Read, resize and encode what the request begins with. Raises `InvalidRequest` when the mask does not fit."""
     if not isinstance(request, ImageToImage):
-        return Beginning()
+        shape = latent_shape((request.width, request.height), components.latent_channels, components.factor)
+        return Beginning(channels=blank_channels(components, shape))
     picture = _read(inputs[request.image]).convert("RGB")
     if isinstance(request, Inpaint):
         return _inpainting(request, picture, _read(inputs[request.mask]).convert("L"), components)
@@ -127,7 +134,7 @@ def _masked(
     latent_mask = _to_latents(mask, latents)
     if content == "latent nothing":
         latents = latents * (1 - latent_mask)
-    return Beginning(latents, latent_mask, content == "latent noise", finish)
+    return Beginning(latents, latent_mask, content == "latent noise", finish=finish)
 
 
 def _finish(

@@ -15,12 +15,12 @@ import torch
 from webui.contract import Job
 from webui.engine.attention import fastest_attention
 from webui.engine.device import pick_device
-from webui.engine.generation import Generation
-from webui.engine.loader import load_checkpoint
+from webui.engine.generation import Generation, Helpers
+from webui.engine.loading import load_checkpoint
 from webui.engine.models import Components
 from webui.engine.stopwatch import Stopwatch
 from webui.library import Library
-from webui.requests import TextToImage, build
+from webui.requests import PictureRequest, build
 
 STEPS = 20
 ROUNDS = 3
@@ -31,15 +31,17 @@ def measure_engine(models_dir: Path, device: str) -> Mapping[str, float]:
     passport = Library(models_dir / "checkpoints").default()
     values = {**passport.defaults, "checkpoint": passport.name, "num_inference_steps": STEPS, "seed": 1}
     request = build("txt2img", {**values, "prompt": "a red apple", "preview": "Off"})
-    assert isinstance(request, TextToImage)
+    assert isinstance(request, PictureRequest)
     chosen = pick_device(device)
     components = load_checkpoint(passport, chosen, fastest_attention(chosen.torch_device))
+
+    helpers = Helpers(lambda _: components)
 
     def draw(preview: str) -> float:
         wanted = replace(request, preview=preview)
         job = Job(id="bench", request=wanted)
         begin = time.perf_counter()
-        for _event in Generation(job, wanted, components, "", lambda: None, Stopwatch()).events():
+        for _event in Generation(job, wanted, components, "", lambda: None, Stopwatch(), helpers).events():
             pass
         return time.perf_counter() - begin
 

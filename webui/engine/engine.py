@@ -11,41 +11,59 @@ from webui.contract import EngineInfo, Job, SignalSource
 from webui.engine import memory
 from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
-from webui.engine.generation import Generation
-from webui.engine.loader import load_checkpoint
+from webui.engine.embeddings import EmbeddingShelf
+from webui.engine.extensions import EngineExtensions
+from webui.engine.generation import Generation, Helpers
+from webui.engine.loading import load_checkpoint
 from webui.engine.models import ModelCache
 from webui.engine.stopwatch import Stopwatch
 from webui.errors import UserError
 from webui.events import Event, Failed, Progress, Started
+from webui.extensions.shelf import Shelf
 from webui.library import Library, Passport
-from webui.requests import TextToImage
+from webui.requests import PictureRequest
 
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str, worker: int = 0) -> "PictureEngine":
+def create_engine(models_dir: Path, device: str, worker: int = 0, shelf: Shelf | None = None) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
     Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
-    return PictureEngine(Library(models_dir / "checkpoints"), chosen, fastest_attention(chosen.torch_device))
+    attention = fastest_attention(chosen.torch_device)
+    return PictureEngine(
+        Library(models_dir / "checkpoints"),
+        chosen,
+        attention,
+        EmbeddingShelf(models_dir / "embeddings"),
+        EngineExtensions(shelf, models_dir),
+    )
 
 
 class PictureEngine:
     """Implements `contract.Engine`; one job at a time."""
 
-    def __init__(self, library: Library, device: Device, attention: str) -> None:
+    def __init__(
+        self,
+        library: Library,
+        device: Device,
+        attention: str,
+        embeddings: EmbeddingShelf | None = None,
+        extensions: EngineExtensions | None = None,
+    ) -> None:
         self._library = library
         self._device = device
         self._attention = attention
-        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention))
+        self._extensions = extensions or EngineExtensions(None, Path())
+        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention, embeddings))
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
         request = job.request
-        if not isinstance(request, TextToImage):
-            raise TypeError(f"This engine makes pictures from words; it was given {request.kind}.")
+        if not isinstance(request, PictureRequest):
+            raise TypeError(f"This engine makes pictures; it was given {request.kind}.")
         yield Started(pictures=request.pictures)
         try:
             yield from self._generate(job, request, signal)
@@ -57,7 +75,7 @@ class PictureEngine:
                 raise
             yield _failed(shortage)
 
-    def _generate(self, job: Job, request: TextToImage, signal: SignalSource) -> Iterator[Event]:
+    def _generate(self, job: Job, request: PictureRequest, signal: SignalSource) -> Iterator[Event]:
         stopwatch = Stopwatch()
         passport = self._find(request.checkpoint)
         if not self._models.holds(passport):
@@ -65,7 +83,9 @@ class PictureEngine:
         with stopwatch.phase("loading"):
             components = self._models.get(passport)
             model_hash = passport.hash
-        yield from Generation(job, request, components, model_hash, signal, stopwatch).events()
+        helpers = Helpers(lambda name: self._models.get(self._find(name)))
+        extensions = self._extensions.begin(job, request, components, stopwatch, self.free_memory)
+        yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers, extensions).events()
 
     def _find(self, name: str) -> Passport:
         """The passport of a checkpoint; the folder is looked at again unless the one in memory is still the same."""
@@ -100,7 +120,7 @@ class PictureEngine:
         )
 
 
-def _loading(request: TextToImage) -> Progress:
+def _loading(request: PictureRequest) -> Progress:
     return Progress(phase="loading", picture=0, pictures=request.pictures, step=0, total=request.num_inference_steps)
 
 

@@ -1,62 +1,56 @@
 """One job from loaded components to finished pictures, as events.
 
-Owns the order of things: batches, pictures, signals between steps, saved states. How a step or a picture is made is
-known to `denoise` and `vae` alone.
+Owns the order of things: batches, pictures, their row of passes, signals between steps, saved states. What a pass is
+made of is known to `passes`, how a step or a picture is made to `denoise` and `vae` alone.
 """
 
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
 
 from webui import __version__
 from webui.contract import Job, Signal, SignalSource
 from webui.engine import state as states
 from webui.engine.beginning import Beginning, beginning_of
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
-from webui.engine.guidance import needs_uncond
-from webui.engine.latents import finished_latents, latent_shape
+from webui.engine.extensions import Runner
+from webui.engine.hires import PILLOW_UPSCALERS, Upscale, check_upscaler, enlarged, pillow_upscale
+from webui.engine.latents import finished_latents
 from webui.engine.models import Components
+from webui.engine.passes import Pass, passes_of
 from webui.engine.prediction import GuidedDenoiser
 from webui.engine.previews import Previewer, previewer
-from webui.engine.samplers import SamplerOptions, find_sampler
-from webui.engine.seeds import PictureNoise
-from webui.engine.sigmas import ScheduleOptions
+from webui.engine.seeds import Seeds
 from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
-from webui.engine.text import PlannedPrompts
+from webui.engine.tiling import tiled
 from webui.engine.vae import decode
-from webui.errors import InvalidRequest
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
+from webui.extension import Step
 from webui.metadata import encode_png, infotext
-from webui.prompt.plan import finish, plan
-from webui.prompt.schedule import clock
-from webui.requests import ImageToImage, TextToImage
+from webui.requests import PictureRequest, TextToImage
 from webui.sentences import Sentence
 
 SECONDS_BETWEEN_CHECKPOINTS = 1.0
 
 Outcome = Generator[Event, None, Signal | None]
 """Events of a part of the job; it returns the signal that ended it early, or None."""
+Walked = Generator[Event, None, tuple[Signal | None, SamplerState]]
+"""The same, with the state it came to."""
 
 
-def schedule_options(request: TextToImage) -> ScheduleOptions:
-    return ScheduleOptions(
-        sigma_min=request.sigma_min,
-        sigma_max=request.sigma_max,
-        rho=request.rho,
-        discard_next_to_last=request.discard_next_to_last_sigma,
-    )
+@dataclass(frozen=True)
+class Helpers:
+    """What a job may need beside its own checkpoint."""
 
-
-def sampler_options(request: TextToImage) -> SamplerOptions:
-    return SamplerOptions(
-        eta=request.eta,
-        ddim_eta=request.ddim_eta,
-        s_churn=request.s_churn,
-        s_tmin=request.s_tmin,
-        s_tmax=request.s_tmax,
-        s_noise=request.s_noise,
-    )
+    load: Callable[[str], Components]
+    """The components of another checkpoint, by name. Raises `UserError`."""
+    upscale: Upscale = pillow_upscale
+    upscalers: tuple[str, ...] = tuple(PILLOW_UPSCALERS)
+    """Names that `upscale` knows."""
 
 
 class Generation:
@@ -65,41 +59,49 @@ class Generation:
     def __init__(
         self,
         job: Job,
-        request: TextToImage,
+        request: PictureRequest,
         components: Components,
         model_hash: str,
         signal: SignalSource,
         stopwatch: Stopwatch,
+        helpers: Helpers,
+        extensions: Runner | None = None,
     ) -> None:
         self._job = job
+        self._asked = request
         self._request = request
+        """As extensions have prepared it."""
+        self._extensions = extensions or Runner()
         self._components = components
         self._model_hash = model_hash
         self._signal = signal
         self._stopwatch = stopwatch
+        self._helpers = helpers
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         self._warned: set[Sentence] = set()
-        self._sampler = find_sampler(self._request.sampler)
-        levels = self._sampler.levels(
-            request.schedule, components.table, request.num_inference_steps, schedule_options(request)
-        )
-        if isinstance(request, ImageToImage):
-            levels = levels[-request.steps - 1 :]
-        self._sigmas = self._sampler.arrange(levels)
         self._beginning = Beginning()
-        self._shape = latent_shape(self._size, components.latent_channels, components.factor)
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self._request.width, self._request.height
+        self._passes: tuple[Pass, ...] = ()
 
     def events(self) -> Iterator[Event]:
         """Everything from encoding to the final event."""
-        yield self._progress("encoding", 0, 0)
-        with self._stopwatch.phase("encoding"):
-            prompts = self._encode()
-            self._beginning = beginning_of(self._request, self._job.inputs, self._components)
-        yield from self._unknown_tags(prompts)
+        with closing(self._extensions):
+            yield from self._events()
+
+    def _events(self) -> Iterator[Event]:
+        self._request = request = self._extensions.prepare(self._asked)
+        if isinstance(request, TextToImage) and request.hires:
+            check_upscaler(request, self._helpers.upscalers)
+        parts = self._components
+        with tiled(parts) if request.tiling else nullcontext():
+            yield self._progress("encoding", 0, 0)
+            with self._stopwatch.phase("encoding"):
+                self._beginning = beginning_of(request, self._job.inputs, parts)
+                self._passes = passes_of(request, parts, self._beginning, self._helpers.load, self._extensions.hold)
+            yield from self._extensions_said()
+            yield from self._unknown_tags()
+            yield from self._pictures()
+
+    def _pictures(self) -> Iterator[Event]:
         saved, warning = self._saved()
         if warning:
             yield from self._warn(warning)
@@ -108,10 +110,7 @@ class Generation:
             yield from self._warn(Sentence("This checkpoint brings no small decoder, so its previews are linear."))
         preview = previewer(self._request.preview, parts.vae, parts.latent_rgb, parts.preview_decoder)
         while saved.pictures:
-            pictures = len(saved.pictures)
-            guidance_scale = self._request.guidance_scale
-            with closing(GuidedDenoiser(self._components, prompts, pictures, guidance_scale)) as denoiser:
-                taken = yield from self._batch(saved, denoiser, preview)
+            taken = yield from self._batch(saved, preview)
             if taken is Signal.CANCEL:
                 yield Cancelled()
                 return
@@ -121,26 +120,13 @@ class Generation:
             saved = SavedJob(self._after(saved, is_skipped=taken is Signal.SKIP))
             if saved.pictures:
                 yield self._checkpoint(saved)
+        self._extensions.close()
+        yield from self._extensions_said()
         yield Done(timings=self._stopwatch.timings())
 
-    def _encode(self) -> PlannedPrompts:
-        request = self._request
-        timing = clock(len(self._sigmas) - 1 if self._sampler.is_adaptive else request.num_inference_steps)
-        positive = plan(finish(request.prompt), timing, emphasis=request.emphasis)
-        negative = None
-        if needs_uncond(request.guidance_scale) or positive.is_combined:
-            opposite = finish(request.negative_prompt, is_negative=True)
-            negative = plan(opposite, timing, is_negative=True, emphasis=request.emphasis)
-        encoder = self._components.prompts
-        if request.clip_skip > encoder.layers:
-            raise InvalidRequest(
-                "This checkpoint's text encoder has {layers} layers, so clip skip can be {layers} at most.",
-                layers=encoder.layers,
-            )
-        return PlannedPrompts(encoder, positive, negative, emphasis=request.emphasis, clip_skip=request.clip_skip)
-
-    def _unknown_tags(self, prompts: PlannedPrompts) -> Iterator[Event]:
-        for tag in prompts.tags:
+    def _unknown_tags(self) -> Iterator[Event]:
+        tags = [tag for each in self._passes for tag in each.prompts.tags]
+        for tag in (tag for tag in tags if not self._extensions.knows(tag)):
             written = f"<{tag.kind}:{tag.name}>"
             yield from self._warn(
                 Sentence("“{tag}” in the prompt has no effect: nothing here knows such tags.", tag=written)
@@ -154,7 +140,9 @@ class Generation:
         try:
             saved = states.load(self._job.state, self._components.device)
             if saved.sampler is not None:
-                saved = SavedJob(saved.pictures, self._checked(saved.sampler, len(saved.pictures)))
+                if not 0 <= saved.number < len(self._passes):
+                    raise UnreadableState("the state belongs to another row of passes")
+                self._passes[saved.number].check(saved.sampler, len(saved.pictures))
             if saved.sampler is None and saved.pictures:
                 saved = SavedJob(self._together(saved.pictures[0]))
         except UnreadableState:
@@ -162,12 +150,6 @@ class Generation:
                 "The saved state of this job could not be read, so it was started from the beginning."
             )
         return saved, None
-
-    def _checked(self, sampler: SamplerState, pictures: int) -> SamplerState:
-        """The state, if the checkpoint and request of this job can have made it; else `UnreadableState`."""
-        if sampler.x.shape != (pictures, *self._shape) or not 0 <= sampler.index < len(self._sigmas):
-            raise UnreadableState("the state belongs to another size or number of steps")
-        return sampler
 
     def _together(self, picture: int) -> tuple[int, ...]:
         """The pictures that are made at once, from `picture` on; none when all are made.
@@ -177,7 +159,7 @@ class Generation:
         """
         if picture >= self._request.pictures:
             return ()
-        if self._components.device.type == "cpu" or self._sampler.is_adaptive:
+        if self._components.device.type == "cpu" or any(each.sampler.is_adaptive for each in self._passes):
             return (picture,)
         return tuple(range(picture, self._batch_end(picture)))
 
@@ -188,37 +170,76 @@ class Generation:
         last = saved.pictures[-1]
         return self._together(self._batch_end(last) if is_skipped else last + 1)
 
-    def _batch(self, saved: SavedJob, denoiser: GuidedDenoiser, preview: Previewer) -> Outcome:
-        """Sample and decode the pictures that are made together."""
-        pictures = saved.pictures
-        seeds = [self._request.seed_of(picture) for picture in pictures]
-        noise = PictureNoise(seeds, self._shape, self._components.device)
-        beginning = self._beginning
-        begin = None if beginning.latents is None else beginning.first
-        options, delta = sampler_options(self._request), self._request.eta_noise_seed_delta
-        plan = Plan(self._sampler, self._sigmas, beginning.guard(denoiser), noise, begin, options, delta)
+    def _batch(self, saved: SavedJob, preview: Previewer) -> Outcome:
+        """Take the pictures that are made together through all passes, from where they are, and decode them."""
         # Cancelling is looked at between steps only: a model call cannot be interrupted half-way.
         taken = yield from self._heed(saved)
         if taken is not None:
             return taken
-        sampler = saved.sampler or plan.first_state()
-        steps = denoise(plan, sampler)
-        while True:
-            denoiser.begin_step(sampler.index + 1)
-            with self._stopwatch.phase("sampling"):
-                step = next(steps, None)
-            if step is None:
-                break
-            sampler = step.state
-            yield from self._after_step(pictures, step, preview)
-            taken = yield from self._heed(SavedJob(pictures, sampler))
+        state = saved.sampler
+        latents: torch.Tensor | None = None
+        for number in range(saved.number, len(self._passes)):
+            current = self._passes[number]
+            if number > saved.number and state is not None and not current.continues:
+                latents, state = (yield from self._enlarge(saved.pictures, state, number)), None
+            self._extensions.hold(current.components, current.prompts.tags)
+            hooks = self._extensions or None
+            with closing(current.denoiser(len(saved.pictures), hooks)) as denoiser:
+                plan = current.plan([self._seeds(each, current) for each in saved.pictures], denoiser, latents)
+                plan = replace(plan, hooks=hooks)
+                begun = SavedJob(saved.pictures, state or plan.first_state(), number)
+                taken, state = yield from self._walk(begun, plan, denoiser, preview)
             if taken is not None:
                 return taken
-        yield from self._decode(pictures, sampler)
-        if pictures[-1] + 1 == self._batch_end(pictures[-1]):
+        assert state is not None
+        yield from self._decode(saved.pictures, state)
+        if saved.pictures[-1] + 1 == self._batch_end(saved.pictures[-1]):
             # A skip that came while the batch was being decoded meant this batch; cancel and pause stay to be heeded.
             self._signal()
         return None
+
+    def _walk(self, saved: SavedJob, plan: Plan, denoiser: GuidedDenoiser, preview: Previewer) -> Walked:
+        """Make the steps of one pass."""
+        state, current = saved.sampler, self._passes[saved.number]
+        assert state is not None
+        steps = denoise(plan, state)
+        while True:
+            self._extensions.step = _step(state, current, saved.pictures)
+            denoiser.begin_step(state.index + 1)
+            with self._stopwatch.phase("sampling"):
+                step = next(steps, None)
+            if step is None:
+                return None, state
+            state = step.state
+            yield from self._extensions_said()
+            yield from self._after_step(saved.pictures, step, current, preview)
+            taken = yield from self._heed(SavedJob(saved.pictures, state, saved.number))
+            if taken is not None:
+                return taken, state
+
+    def _enlarge(
+        self, pictures: tuple[int, ...], state: SamplerState, number: int
+    ) -> Generator[Event, None, torch.Tensor]:
+        """What pass `number` begins with, out of the last state of the one before."""
+        request, before = self._request, self._passes[number - 1]
+        assert isinstance(request, TextToImage)
+        yield self._progress("upscaling", pictures[0], self._passes[number].before)
+        with self._stopwatch.phase("decoding"):
+            latents = finished_latents(state.x, before.sigmas[-1])
+            larger = enlarged(latents, request, self._components, self._helpers.upscale)
+        for warning in larger.warnings:
+            yield from self._warn(warning)
+        return larger.latents
+
+    def _seeds(self, picture: int, current: Pass) -> Seeds:
+        request, factor = self._request, current.components.factor
+        area = request.seed_resize_height // factor, request.seed_resize_width // factor
+        return Seeds(
+            seed=request.seed_of(picture),
+            variation=request.variation_seed_of(picture),
+            strength=request.variation_strength,
+            area=area if all(area) else None,
+        )
 
     def _heed(self, saved: SavedJob) -> Outcome:
         """Look whether a signal waits; PAUSE puts the state aside first."""
@@ -227,40 +248,61 @@ class Generation:
             yield self._checkpoint(saved)
         return taken
 
-    def _after_step(self, pictures: tuple[int, ...], step: DenoiseStep, preview: Previewer) -> Iterator[Event]:
+    def _after_step(
+        self, pictures: tuple[int, ...], step: DenoiseStep, current: Pass, preview: Previewer
+    ) -> Iterator[Event]:
         if step.was_repeated:
             yield from self._warn(
                 Sentence("Half precision gave no numbers, so the picture was drawn in full precision.")
             )
         jpeg = preview(step.pred_original[0])
-        yield self._progress("sampling", pictures[0], step.index, jpeg)
+        yield self._progress(current.phase, pictures[0], current.before + step.index, jpeg)
 
-    def _decode(self, pictures: tuple[int, ...], sampler: SamplerState) -> Iterator[Event]:
-        latents = finished_latents(sampler.x, self._sigmas[-1])
+    def _decode(self, pictures: tuple[int, ...], state: SamplerState) -> Iterator[Event]:
+        latents = finished_latents(state.x, self._passes[-1].sigmas[-1])
         for number, picture in enumerate(pictures):
-            yield self._progress("decoding", picture, len(self._sigmas) - 1)
+            yield self._progress("decoding", picture, self._steps)
             with self._stopwatch.phase("decoding"):
                 decoded = decode(self._components.vae, latents[number])
-                image = self._beginning.finish(decoded.image)
-                text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__)
-                png = encode_png(image, self._request, picture, text)
+                image = self._extensions.after_decode(self._beginning.finish(decoded.image), picture)
+                extra = self._extensions.before_save(image, picture)
+                text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__, extra=extra)
+                png = encode_png(image, self._asked, picture, text)
+            yield from self._extensions_said()
             if decoded.warning:
                 yield from self._warn(decoded.warning)
             width, height = image.size
             seed = self._request.seed_of(picture)
             yield Image(picture=picture, seed=seed, width=width, height=height, png=png, parameters=text)
 
+    @property
+    def _steps(self) -> int:
+        """Of all passes together."""
+        return self._passes[-1].before + self._passes[-1].until if self._passes else self._request.num_inference_steps
+
     def _progress(self, phase: str, picture: int, step: int, jpeg: bytes | None = None) -> Progress:
-        total = len(self._sigmas) - 1
         pictures = self._request.pictures
-        return Progress(phase=phase, picture=picture, pictures=pictures, step=step, total=total, preview=jpeg)
+        return Progress(phase=phase, picture=picture, pictures=pictures, step=step, total=self._steps, preview=jpeg)
 
     def _checkpoint(self, saved: SavedJob) -> Checkpoint:
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         return Checkpoint(state=states.dump(saved))
 
-    def _warn(self, told: Sentence) -> Iterator[Event]:
+    def _extensions_said(self) -> Iterator[Event]:
+        for warning in self._extensions.taken_warnings():
+            yield from self._warn(warning.text, warning.extension)
+
+    def _warn(self, told: Sentence, extension: str = "") -> Iterator[Event]:
         """The same warning once per job."""
         if told not in self._warned:
             self._warned.add(told)
-            yield Warning(text=told)
+            yield Warning(text=told, extension=extension)
+
+
+def _step(state: SamplerState, current: Pass, pictures: tuple[int, ...]) -> Step:
+    """The step that comes next, as extensions are told of it; after the last one, that one."""
+    index = min(state.index, current.until - 1)
+    return Step(
+        index=index + 1, total=len(current.sigmas) - 1, phase=current.phase, pictures=pictures,
+        sigma=current.sigmas[max(index, 0)],
+    )  # fmt: skip

@@ -5,14 +5,18 @@ scaling factor gives them; `vae` takes that factor off.
 """
 
 import math
+from typing import TypeAlias
 
 import torch
 
 from webui.errors import InvalidRequest
 
+LatentShape: TypeAlias = tuple[int, int, int]
+"""(channels, height, width) of one picture's latents."""
 
-def latent_shape(size: tuple[int, int], channels: int, factor: int) -> tuple[int, int, int]:
-    """(channels, height, width) of one picture's latents; `size` is (width, height) in pixels."""
+
+def latent_shape(size: tuple[int, int], channels: int, factor: int) -> LatentShape:
+    """Of a picture of `size`, (width, height) in pixels. Raises `InvalidRequest`."""
     width, height = size
     if width % factor or height % factor:
         raise InvalidRequest(

@@ -13,10 +13,13 @@ from webui.engine import memory
 from webui.engine.preview_decoder import PreviewDecoder
 from webui.engine.previews import LatentRgb
 from webui.engine.sigmas import NoiseTable
-from webui.engine.text import PromptEncoder
+from webui.engine.text import PromptEncoder, Tower
 from webui.library import Passport
 
 log = logging.getLogger(__name__)
+
+NUMBERS_FOR_REFINER = 5
+"""That SDXL's refiner is told of a picture; SDXL itself is told 6."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +32,8 @@ class Components:
     """UNet2DConditionModel."""
     vae: Any
     """AutoencoderKL."""
-    text_encoder: Any
-    """CLIPTextModel."""
-    tokenizer: Any
-    """CLIPTokenizer."""
+    towers: tuple[Tower, ...]
+    """One tokenizer with its text encoder, for SDXL two."""
     prompts: PromptEncoder
     prediction_type: str
     """"epsilon", "v_prediction" or "sample"."""
@@ -48,7 +49,22 @@ class Components:
 
     @property
     def latent_channels(self) -> int:
-        return int(self.unet.config.in_channels)
+        """Of latents; the UNet takes more where it is given a picture or mask beside them."""
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def image_channels(self) -> int:
+        """Channels beside the latents that the UNet wants to see: 5 of an inpainting checkpoint, else mostly 0."""
+        return int(self.unet.config.in_channels) - self.latent_channels
+
+    @property
+    def scores_pictures(self) -> bool:
+        """True for SDXL's refiner, which is told an aesthetic score where SDXL is told a target size."""
+        config = self.unet.config
+        if config.addition_embed_type != "text_time":
+            return False
+        told = config.projection_class_embeddings_input_dim - self.towers[-1].encoder.config.projection_dim
+        return bool(told == NUMBERS_FOR_REFINER * config.addition_time_embed_dim)
 
 
 class ModelCache:

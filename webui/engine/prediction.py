@@ -5,12 +5,17 @@ Adds guidance and turns what the network predicts into the picture estimate. Kar
 """
 
 import math
+from typing import Any, Protocol
 
 import torch
 
 from webui.engine.guidance import classifier_free_guidance
 from webui.engine.models import Components
-from webui.engine.text import PlannedPrompts
+from webui.engine.text import Conditioning, Encoded, PlannedPrompts
+from webui.extension import Guidance, UnetInputs
+
+POSITIVE_SCORE, NEGATIVE_SCORE = 6.0, 2.5
+"""Aesthetic scores that SDXL's refiner is told beside prompt and negative prompt."""
 
 
 def to_pred_original(prediction_type: str, prediction: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -26,11 +31,53 @@ def to_pred_original(prediction_type: str, prediction: torch.Tensor, x: torch.Te
     return prediction
 
 
+def time_ids(size: tuple[int, ...], score: float | None = None) -> tuple[float, ...]:
+    """What SDXL is told of a picture: original size, crop and target size, heights first (Podell et al. 2023,
+    arXiv:2307.01952, section 2.2); its refiner, the original size, crop and an aesthetic score. All from `size`
+    (height, width), never cropped."""
+    return (*size, 0, 0, *(size if score is None else (score,)))
+
+
+def _score(is_negative: bool) -> float:
+    return NEGATIVE_SCORE if is_negative else POSITIVE_SCORE
+
+
+def _further(inputs: UnetInputs) -> dict[str, Any]:
+    """Arguments of the UNet that only extensions give: an argument that is there at all changes what a UNet does."""
+    names = (
+        "down_block_additional_residuals", "mid_block_additional_residual", "down_intrablock_additional_residuals",
+        "cross_attention_kwargs",
+    )  # fmt: skip
+    given = {name: getattr(inputs, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None and value != {}}
+
+
+class CallHooks(Protocol):
+    """What extensions change about a call of the network."""
+
+    def conditioning(self, conditioning: Conditioning, /) -> Conditioning: ...
+
+    def unet_inputs(self, inputs: UnetInputs, /) -> UnetInputs: ...
+
+    def guidance(self, guidance: Guidance, /) -> torch.Tensor: ...
+
+
 class GuidedDenoiser:
     """The UNet under a prompt. `close` undoes what `to_full_precision` did to the shared weights."""
 
-    def __init__(self, components: Components, prompts: PlannedPrompts, pictures: int, guidance_scale: float) -> None:
+    def __init__(
+        self,
+        components: Components,
+        prompts: PlannedPrompts,
+        pictures: int,
+        guidance_scale: float,
+        channels: torch.Tensor | None = None,
+        hooks: CallHooks | None = None,
+    ) -> None:
+        """`channels` (1, n, height, width): what the checkpoint sees beside the latents, `image_channels.py`."""
         self._components = components
+        self._channels = channels
+        self._hooks = hooks
         self._prompts, self._pictures = prompts, pictures
         self._guidance_scale = guidance_scale
         self._dtype = components.dtype
@@ -38,7 +85,10 @@ class GuidedDenoiser:
 
     def begin_step(self, step: int) -> None:
         """All calls until the next one are of `step`, counted from 1: prompts may change from step to step."""
-        self._conditioning = self._prompts.at(step, self._pictures).to(self._dtype)
+        conditioning = self._prompts.at(step, self._pictures)
+        if self._hooks is not None:
+            conditioning = self._hooks.conditioning(conditioning)
+        self._conditioning = conditioning.to(self._dtype)
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """(pictures, channels, height, width) fp32 in and out; `sigma` > 0."""
@@ -62,6 +112,13 @@ class GuidedDenoiser:
         prediction = noise_cond
         if noise_uncond is not None:
             prediction = classifier_free_guidance(noise_uncond, noise_cond, guidance_scale)
+            if self._hooks is not None:
+                prediction = self._hooks.guidance(
+                    Guidance(
+                        guided=prediction, noise_cond=noise_cond, noise_uncond=noise_uncond,
+                        guidance_scale=guidance_scale, x=x, sigma=sigma,
+                    )
+                )  # fmt: skip
         return to_pred_original(self._components.prediction_type, prediction, x, sigma)
 
     def _predictions(self, x: torch.Tensor, sigma: float) -> tuple[torch.Tensor | None, torch.Tensor]:
@@ -73,11 +130,11 @@ class GuidedDenoiser:
         table = self._components.table
         timestep = torch.tensor(table.timestep(sigma), dtype=torch.float32, device=x.device)
         latents = (x / math.sqrt(1 + sigma**2)).to(self._dtype)
+        self._sigma = sigma
         conds, weights, uncond = self._conditioning.conds, self._conditioning.weights, self._conditioning.uncond
         if uncond is None:
             return None, self._unet(latents, timestep, conds[0])
-        both = self._unet(torch.cat([latents, latents]), timestep, torch.cat([uncond, conds[0]]))
-        noise_uncond, noise_cond = both.chunk(2)
+        noise_uncond, noise_cond = self._unet(latents, timestep, uncond, conds[0]).chunk(2)
         if weights == (1.0,):
             return noise_uncond, noise_cond
         # One call for each further prompt: all at once would need their number of times the memory.
@@ -87,10 +144,46 @@ class GuidedDenoiser:
             combined = combined + weight * (noise - noise_uncond)
         return noise_uncond, combined
 
-    def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        output = self._components.unet(latents, timestep, encoder_hidden_states=hidden, return_dict=False)[0]
+    def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded) -> torch.Tensor:
+        """The predictions under one text after the other, in one call."""
+        inputs = UnetInputs(
+            latents=torch.cat([latents] * len(texts)),
+            timestep=timestep,
+            encoder_hidden_states=torch.cat([text.hidden for text in texts]),
+            unconditional_rows=len(latents) * sum(text is self._conditioning.uncond for text in texts),
+            sigma=self._sigma,
+            added_cond_kwargs=self._added(latents, texts),
+        )
+        if self._hooks is not None:
+            inputs = self._hooks.unet_inputs(inputs)
+        return self._call(inputs)
+
+    def _call(self, inputs: UnetInputs) -> torch.Tensor:
+        seen = inputs.latents
+        if self._channels is not None:
+            seen = torch.cat([seen, self._channels.to(seen.dtype).expand(len(seen), -1, -1, -1)], dim=1)
+        output = self._components.unet(
+            seen,
+            inputs.timestep,
+            encoder_hidden_states=inputs.encoder_hidden_states,
+            added_cond_kwargs=inputs.added_cond_kwargs,
+            return_dict=False,
+            **_further(inputs),
+        )[0]
         assert isinstance(output, torch.Tensor)
         return output.float()  # before guidance, which multiplies the rounding of a half
+
+    def _added(self, latents: torch.Tensor, texts: tuple[Encoded, ...]) -> dict[str, torch.Tensor] | None:
+        """SDXL's pooled text and sizes; None for what takes neither."""
+        pooled = [text.pooled for text in texts if text.pooled is not None]
+        if not pooled:
+            return None
+        size = tuple(side * self._components.factor for side in latents.shape[-2:])
+        scored = self._components.scores_pictures
+        is_negative = [text is self._conditioning.uncond for text in texts]
+        ids = [time_ids(size, score=_score(each) if scored else None) for each in is_negative for _ in latents]
+        told = torch.tensor(ids, dtype=torch.float32, device=latents.device)  # a half cannot hold 2049
+        return {"text_embeds": torch.cat(pooled), "time_ids": told}
 
     @property
     def is_full_precision(self) -> bool:

@@ -26,10 +26,12 @@ class SavedJob:
     """The pictures in the making, 0-based over all batches; just the next one when none has begun."""
     sampler: SamplerState | None = None
     """None: none has begun."""
+    number: int = 0
+    """The pass that `sampler` belongs to, in the job's row."""
 
 
 def dump(job: SavedJob) -> bytes:
-    values: dict[str, object] = {"version": VERSION, "pictures": list(job.pictures)}
+    values: dict[str, object] = {"version": VERSION, "pictures": list(job.pictures), "pass": job.number}
     if job.sampler is not None:
         state = job.sampler
         values |= {
@@ -63,4 +65,4 @@ def load(blob: bytes, device: torch.device) -> SavedJob:
         )
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableState(str(error)) from error
-    return SavedJob(pictures, sampler)
+    return SavedJob(pictures, sampler, int(values.get("pass", 0)))

@@ -54,11 +54,24 @@ def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, Se
         vae.disable_tiling()
 
 
-@torch.inference_mode()
 def encode(vae: Any, picture: Image.Image) -> torch.Tensor:
     """RGB picture -> scaled latents (1, channels, height / factor, width / factor): the mean of the posterior."""
-    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-    pixels = levels.to(vae.device, vae.dtype) / 127.5 - 1
+    return encode_pixels(vae, to_pixels(picture)[None])
+
+
+def to_pixels(picture: Image.Image) -> torch.Tensor:
+    """RGB picture -> (3, height, width) levels 0 to 255 as they are; `encode_pixels` takes them."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+@torch.inference_mode()
+def encode_pixels(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """As `encode`, of (1, 3, height, width): 8 bit levels, or floats in [-1, 1]."""
+    pixels = (
+        pixels.to(vae.device, vae.dtype) / 127.5 - 1
+        if pixels.dtype == torch.uint8
+        else pixels.to(vae.device, vae.dtype)
+    )
     latents: torch.Tensor = vae.encode(pixels).latent_dist.mode()
     if not torch.isfinite(latents).all() and vae.dtype != torch.float32:
         with _full_precision(vae):

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from webui.params import parameters
 from webui.prompt.weights import sections
-from webui.registry import canonical_sampler
-from webui.requests import ImageToImage, Inpaint, TextToImage
+from webui.registry import SAME_SAMPLER, SAME_SCHEDULE, canonical_sampler
+from webui.requests import ImageToImage, Inpaint, PictureRequest, TextToImage
 
 Fields = dict[str, str | int | bool]
 """Keys of a parameter line and their values, as AUTOMATIC1111 holds them."""
@@ -24,31 +24,38 @@ _NEGATIVE = "Negative prompt:"
 
 
 def infotext(
-    request: TextToImage, picture: int, *, model_hash: str, version: str, extra: Mapping[str, object] | None = None
+    request: PictureRequest, picture: int, *, model_hash: str, version: str, extra: Mapping[str, object] | None = None
 ) -> str:
     """A1111's text for picture `picture` of a resolved request: prompts, then one line of `Key: value`.
 
     `extra` comes before the version, in its order: what extensions and later features add.
     """
-    fields: dict[str, object] = {
+    own: dict[str, object] = {
         "Steps": request.num_inference_steps,
         "Sampler": request.sampler,
         "Schedule type": request.schedule,
         "CFG scale": _number(request.guidance_scale),
+        "Image CFG scale": _image_guidance(request),
         "Seed": request.seed_of(picture),
         "Size": f"{request.width}x{request.height}",
         "Model hash": model_hash,
         "Model": request.checkpoint,
+        **_of_noise(request, picture),
         **_of_image(request),
         "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
         "ENSD": request.eta_noise_seed_delta or None,
-        "RNG": "CPU",
+        "RNG": request.noise_source,
+        "Tiling": True if request.tiling else None,
+        "Color correction": True if isinstance(request, ImageToImage) and request.color_correction else None,
+        **_of_hires(request),
+        "Refiner": request.refiner or None,
+        "Refiner switch at": _number(request.refiner_switch_at) if request.refiner else None,
         **_of_mask(request),
         **_of_sampling(request),
         "Emphasis": request.emphasis if request.emphasis != "Original" else None,
-        **(extra or {}),
-        "Version": f"easel {version}",
     }
+    said = {key: value for key, value in own.items() if value is not None}
+    fields = {**said, **(extra or {}), "Version": f"easel {version}"}
     lines = [request.prompt]
     if request.negative_prompt:
         lines.append(f"{_NEGATIVE} {request.negative_prompt}")
@@ -56,13 +63,51 @@ def infotext(
     return "\n".join(lines).strip()
 
 
-def _of_image(request: TextToImage) -> dict[str, object]:
+def _image_guidance(request: PictureRequest) -> str | None:
+    """Only what differs from the default: most checkpoints have no use for it."""
     if not isinstance(request, ImageToImage):
+        return None
+    scale = request.image_guidance_scale
+    return _number(scale) if scale != parameters(ImageToImage)["image_guidance_scale"].default else None
+
+
+def _of_noise(request: PictureRequest, picture: int) -> dict[str, object]:
+    has_area = request.seed_resize_width and request.seed_resize_height
+    return {
+        "VAE": request.vae or None,
+        "Variation seed": request.variation_seed_of(picture) if request.variation_strength else None,
+        "Variation seed strength": _number(request.variation_strength) if request.variation_strength else None,
+        "Seed resize from": f"{request.seed_resize_width}x{request.seed_resize_height}" if has_area else None,
+    }
+
+
+def _of_image(request: PictureRequest) -> dict[str, object]:
+    """With a second pass the strength is that pass's own."""
+    if isinstance(request, ImageToImage):
+        return {"Denoising strength": _number(request.strength)}
+    if isinstance(request, TextToImage) and request.hires:
+        return {"Denoising strength": _number(request.hires_strength)}
+    return {}
+
+
+def _of_hires(request: PictureRequest) -> dict[str, object]:
+    if not isinstance(request, TextToImage) or not request.hires:
         return {}
-    return {"Denoising strength": _number(request.strength)}
+    is_size = request.hires_width or request.hires_height
+    return {
+        "Hires upscale": None if is_size else _number(request.hires_scale),
+        "Hires resize": f"{request.hires_width}x{request.hires_height}" if is_size else None,
+        "Hires steps": request.hires_steps or None,
+        "Hires upscaler": request.hires_upscaler,
+        "Hires sampler": request.hires_sampler if request.hires_sampler != SAME_SAMPLER else None,
+        "Hires schedule type": request.hires_schedule if request.hires_schedule != SAME_SCHEDULE else None,
+        "Hires prompt": request.hires_prompt or None,
+        "Hires negative prompt": request.hires_negative_prompt or None,
+        "Hires CFG Scale": _number(request.hires_guidance_scale) if request.hires_guidance_scale else None,
+    }
 
 
-def _of_mask(request: TextToImage) -> dict[str, object]:
+def _of_mask(request: PictureRequest) -> dict[str, object]:
     """Only what differs from A1111's defaults, as there; None is left out."""
     if not isinstance(request, Inpaint):
         return {}
@@ -73,7 +118,29 @@ def _of_mask(request: TextToImage) -> dict[str, object]:
         "Masked content": request.masked_content if request.masked_content != "original" else None,
         "Inpaint area": request.inpaint_area if only_masked else None,
         "Masked area padding": request.padding if only_masked else None,
+        **_of_edges(request),
     }
+
+
+SOFT_INPAINTING: Mapping[str, str] = {
+    "Schedule bias": "soft_schedule_bias",
+    "Preservation strength": "soft_preservation",
+    "Transition contrast boost": "soft_contrast",
+    "Mask influence": "soft_mask_influence",
+    "Difference threshold": "soft_difference_threshold",
+    "Difference contrast": "soft_difference_contrast",
+}
+"""Key -> field, as AUTOMATIC1111's extension names them; all are written when it is on."""
+OUTPAINTING: Mapping[str, str] = {
+    "Outpaint left": "outpaint_left", "Outpaint right": "outpaint_right",
+    "Outpaint up": "outpaint_up", "Outpaint down": "outpaint_down",
+}  # fmt: skip
+
+
+def _of_edges(request: Inpaint) -> dict[str, object]:
+    soft = {key: _number(getattr(request, name)) for key, name in SOFT_INPAINTING.items()}
+    grown = {key: getattr(request, name) or None for key, name in OUTPAINTING.items()}
+    return {**({"Soft inpainting enabled": True, **soft} if request.soft_inpainting else {}), **grown}
 
 
 SAMPLING: Mapping[str, str] = {
@@ -91,7 +158,7 @@ SAMPLING: Mapping[str, str] = {
 """Key -> field of the request, in A1111's order; written when the value is not the default."""
 
 
-def _of_sampling(request: TextToImage) -> dict[str, object]:
+def _of_sampling(request: PictureRequest) -> dict[str, object]:
     declared = parameters(type(request))
     values = {key: getattr(request, name) for key, name in SAMPLING.items()}
     changed = {key: value for key, value in values.items() if value != declared[SAMPLING[key]].default}
@@ -201,8 +268,8 @@ def generation_parameters(text: str) -> Fields:
 _DEFAULTS: Mapping[str, str | int | bool] = {
     "Clip skip": "1",
     "Hires resize-1": 0, "Hires resize-2": 0,
-    "Hires sampler": "Use same sampler",
-    "Hires schedule type": "Use same scheduler",
+    "Hires sampler": SAME_SAMPLER,
+    "Hires schedule type": SAME_SCHEDULE,
     "Hires checkpoint": "Use same checkpoint",
     "Hires prompt": "", "Hires negative prompt": "",
     "Mask mode": "Inpaint masked",

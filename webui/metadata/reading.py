@@ -18,7 +18,7 @@ from webui.metadata.novelai import read_novelai
 from webui.metadata.stealth import hidden_text
 from webui.metadata.webuis import of_infotext
 from webui.params import parameters
-from webui.requests import REQUESTS, TextToImage
+from webui.requests import REQUESTS, PictureRequest, TextToImage
 from webui.sentences import Sentence
 
 
@@ -72,7 +72,7 @@ def _own(texts: Mapping[str, str]) -> Mapped | None:
     """Our JSON, checked: whoever wrote it, its values reach a request only if they are possible."""
     found = as_object(read_json(texts.get(JSON_KEY, "")))
     kind = found.pop("kind", TextToImage.kind)
-    if not found or not isinstance(kind, str) or not issubclass(REQUESTS.get(kind, object), TextToImage):
+    if not found or not isinstance(kind, str) or not issubclass(REQUESTS.get(kind, object), PictureRequest):
         return None
     mapped = Mapped("Easel", kind)
     mapped.parameters = texts.get(TEXT_KEY, "")

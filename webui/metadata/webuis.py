@@ -6,7 +6,14 @@ The text format itself is in `infotext`. A key that has no counterpart is kept, 
 import re
 from collections.abc import Mapping
 
-from webui.metadata.infotext import OLD_BEHAVIOUR, SAMPLING, generation_parameters, split
+from webui.metadata.infotext import (
+    OLD_BEHAVIOUR,
+    OUTPAINTING,
+    SAMPLING,
+    SOFT_INPAINTING,
+    generation_parameters,
+    split,
+)
 from webui.metadata.mapping import Mapped, show_all
 from webui.requests import ImageToImage, Inpaint, TextToImage
 
@@ -27,10 +34,37 @@ FIELDS: Mapping[str, str] = {
     "Emphasis": "emphasis",
     "ENSD": "eta_noise_seed_delta",
     "Eta ancestral": "eta",
+    "RNG": "noise_source",
+    "VAE": "vae",
+    "Variation seed": "variation_seed",
+    "Variation seed strength": "variation_strength",
+    "Seed resize from-1": "seed_resize_width",
+    "Seed resize from-2": "seed_resize_height",
+    "Tiling": "tiling",
+    "Color correction": "color_correction",
+    "Image CFG scale": "image_guidance_scale",
+    "Hires upscale": "hires_scale",
+    "Hires resize-1": "hires_width",
+    "Hires resize-2": "hires_height",
+    "Hires steps": "hires_steps",
+    "Hires upscaler": "hires_upscaler",
+    "Hires sampler": "hires_sampler",
+    "Hires schedule type": "hires_schedule",
+    "Hires prompt": "hires_prompt",
+    "Hires negative prompt": "hires_negative_prompt",
+    "Hires CFG Scale": "hires_guidance_scale",
+    "Refiner": "refiner",
+    "Refiner switch at": "refiner_switch_at",
+    "Soft inpainting enabled": "soft_inpainting",
+    **SOFT_INPAINTING,
+    **OUTPAINTING,
     **SAMPLING,
 }
 """Key -> field of a request."""
-_READ_APART = {"Sampler", "Schedule type", "Scheduler", "Sampler sigma", "Size"}
+_READ_APART = {
+    *("Sampler", "Schedule type", "Scheduler", "Sampler sigma"),
+    *("Size", "Hires resize", "Seed resize from", "First pass size"),
+}
 _SAYS_NOTHING = {
     *("Version", "App", "User", "Model hash", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Init image hash"),
     *("Operations", "Pipeline", "Backend", "Index", "Batch", "Metadata Scheme", "Fooocus V2 Expansion"),
@@ -39,6 +73,8 @@ _SAYS_NOTHING = {
 """Keys that tell about a picture and change nothing in it, or whose effect stands in the prompt."""
 _OF_MASKS = {"Mask blur", "Mask mode", "Masked content", "Inpaint area"}
 _OF_HIRES = ("Hires upscale", "Hires resize", "Hires upscaler", "Hires steps", "Hires scale", "First pass size")
+_HASH = re.compile(r" \[[0-9a-f]{6,64}\]$")
+"""What AUTOMATIC1111 writes behind a checkpoint's name."""
 _DEFAULTS: Mapping[str, str] = {"RNG": "CPU"}
 """Values that are what happens here anyway."""
 _SDNEXT_SCHEDULES: Mapping[str, str] = {
@@ -61,11 +97,8 @@ def of_infotext(text: str) -> Mapped:
     _take_sampler(mapped, written)
     for key, field in FIELDS.items():
         if key.removesuffix("-1").removesuffix("-2") in written and key in read:
-            value = read[key]
-            if field == "strength" and mapped.kind == TextToImage.kind:
-                mapped.without_setting(key, value)  # of the second pass
-            else:
-                mapped.take(key, field, value)
+            _take(mapped, key, field, read[key])
+    _take_hires(mapped, written, read)
     for key in OLD_BEHAVIOUR:
         if key not in written and read.get(key):
             mapped.without_setting(key, read[key])
@@ -73,6 +106,27 @@ def of_infotext(text: str) -> Mapped:
         if not (key in FIELDS or key in _READ_APART | _SAYS_NOTHING or _DEFAULTS.get(key) == value):
             mapped.without_setting(key, value)
     return mapped.check()
+
+
+def _take(mapped: Mapped, key: str, field: str, value: object) -> None:
+    if field == "strength" and mapped.kind == TextToImage.kind:
+        field = "hires_strength"
+    if field == "refiner":
+        value = _HASH.sub("", str(value))
+    if field == "vae" and mapped.tool != "Easel":
+        mapped.without_setting(key, value)  # names of files in other places
+    else:
+        mapped.take(key, field, value)
+
+
+def _take_hires(mapped: Mapped, written: Mapping[str, str], read: Mapping[str, object]) -> None:
+    """A second pass has no key of its own that says so; very old files give both sizes and nothing else."""
+    if mapped.kind != TextToImage.kind or not any(key in written for key in _OF_HIRES):
+        return
+    mapped.take("Hires upscaler", "hires", True)
+    if "First pass size" in written:
+        mapped.take("Size", "hires_width", read["Hires resize-1"])
+        mapped.take("Size", "hires_height", read["Hires resize-2"])
 
 
 def parse_infotext(text: str) -> dict[str, object]:

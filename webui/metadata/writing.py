@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 from webui.errors import InvalidRequest
 from webui.metadata import exif
 from webui.metadata.containers import JPEG_MARKER, JPEG_PREFIX, JSON_KEY, TEXT_KEY, WEBP_CHUNK, texts_of
-from webui.requests import TextToImage, to_values
+from webui.requests import PictureRequest, to_values
 
 NOT_IN_PICTURE = ("preview", "batch_count", "batch_size", "seed", "image", "mask")
 """What does not describe one picture (its own seed is written instead), and ids of private uploads."""
@@ -21,7 +21,7 @@ MAX_SEGMENT = 65_533
 """Bytes of a JPEG segment's data (its two length bytes count themselves)."""
 
 
-def encode_png(image: Image.Image, request: TextToImage, picture: int, parameters: str) -> bytes:
+def encode_png(image: Image.Image, request: PictureRequest, picture: int, parameters: str) -> bytes:
     """The picture as PNG with both texts inside. Level 1: three times as fast as the default, 10 % larger."""
     texts = PngImagePlugin.PngInfo()
     if parameters.isascii():
@@ -34,14 +34,14 @@ def encode_png(image: Image.Image, request: TextToImage, picture: int, parameter
     return buffer.getvalue()
 
 
-def encode_jpeg(image: Image.Image, request: TextToImage, picture: int, parameters: str, quality: int = 95) -> bytes:
+def encode_jpeg(image: Image.Image, request: PictureRequest, picture: int, parameters: str, quality: int = 95) -> bytes:
     """The picture as JPEG of quality 1..100 with both texts inside; see `_jpeg` for very long infotexts."""
     return _jpeg(image, parameters, _own(request, picture), quality)
 
 
 def encode_webp(
     image: Image.Image,
-    request: TextToImage,
+    request: PictureRequest,
     picture: int,
     parameters: str,
     quality: int = 90,
@@ -66,9 +66,11 @@ def convert(png: bytes, file_format: Literal["JPEG", "WEBP"], quality: int = 90,
     return _webp(image, parameters, own, quality, lossless=lossless)
 
 
-def _own(request: TextToImage, picture: int) -> str:
+def _own(request: PictureRequest, picture: int) -> str:
     own = {name: value for name, value in to_values(request).items() if name not in NOT_IN_PICTURE}
     own |= {"kind": request.kind, "seed": request.seed_of(picture)}
+    if request.variation_strength:
+        own["variation_seed"] = request.variation_seed_of(picture)
     return json.dumps(own, ensure_ascii=False)
 
 

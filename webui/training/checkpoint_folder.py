@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from webui.engine.device import Device
-from webui.engine.loader import load_network
+from webui.engine.loading.folder import load_network
 from webui.engine.preview_decoder import FILE as PREVIEW_FILE
 from webui.errors import CheckpointError
 from webui.library import read_json

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from webui.engine.device import Device
-from webui.engine.loader import load_network, load_tokenizer
+from webui.engine.loading.folder import load_network, load_tokenizer
 from webui.errors import CheckpointError, TrainingError
 from webui.library import read_json
 

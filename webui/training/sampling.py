@@ -16,7 +16,7 @@ from webui.engine.guidance import classifier_free_guidance, needs_uncond
 from webui.engine.latents import finished_latents
 from webui.engine.prediction import to_pred_original
 from webui.engine.samplers import find_sampler
-from webui.engine.seeds import PictureNoise
+from webui.engine.seeds import PictureNoise, Seeds
 from webui.engine.sigmas import NoiseTable, noise_table
 from webui.engine.vae import decode
 from webui.training.conditioning import Condition
@@ -72,7 +72,7 @@ def sample_latents(model: Model, wish: Wish) -> torch.Tensor:
     sigmas = sampler.own_schedule(table, wish.steps)
     device = model.first_stage.vae.device
     shape = latent_shape(model.first_stage, wish.size)
-    noise = PictureNoise(wish.seeds, shape, device)
+    noise = PictureNoise([Seeds(seed) for seed in wish.seeds], shape, device)
     plan = Plan(sampler, sigmas, TrainedDenoiser(model, table, wish, device), noise)
     state = plan.first_state()
     for step in denoise(plan, state):

@@ -19,6 +19,26 @@ ELEMENT_IDS: Mapping[str, str] = {
     "sampler": "sampling",
     "schedule": "scheduler",
     "guidance_scale": "cfg_scale",
+    "hires": "hr-checkbox",
+    "hires_upscaler": "hr_upscaler",
+    "hires_scale": "hr_scale",
+    "hires_width": "hr_resize_x",
+    "hires_height": "hr_resize_y",
+    "hires_strength": "denoising_strength",
+    "hires_sampler": "hr_sampler",
+    "hires_schedule": "hr_scheduler",
+    "hires_negative_prompt": "hires_neg_prompt",
+    "variation_seed": "subseed",
+    "variation_strength": "subseed_strength",
+    "seed_resize_width": "seed_resize_from_w",
+    "seed_resize_height": "seed_resize_from_h",
+    "refiner": "checkpoint",
+    "refiner_switch_at": "switch_at",
+    "image_guidance_scale": "image_cfg_scale",
+    "strength": "denoising_strength",
+    "masked_content": "inpainting_fill",
+    "inpaint_area": "inpaint_full_res",
+    "padding": "inpaint_full_res_padding",
 }
 """Where AUTOMATIC1111's element id differs from our name; user scripts and styles know these ids."""
 
@@ -53,6 +73,8 @@ def control(kind: str, parameter: Parameter, value: Any, **layout: Any) -> Any:
     }
     if parameter.param.choices:
         return gr.Dropdown(choices=_choices(parameter.param.choices), filterable=False, **common)
+    if parameter.param.suggestions:
+        return gr.Dropdown(choices=_choices(parameter.param.suggestions), allow_custom_value=True, **common)
     if parameter.type is bool:
         return gr.Checkbox(**common)
     if parameter.type is str:

@@ -26,17 +26,22 @@ def call(function: str, *arguments: Any) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """Every field of a request type has exactly one control here."""
+    """Every field of a request type has exactly one control here, or is named in `elsewhere`."""
 
+    tab: str
+    """Begins the element ids, and names the form in the script."""
     kind: str
+    """The request that has all the fields."""
     controls: Mapping[str, Any]
     """Field name -> Gradio component."""
     defaults: Mapping[str, Any]
     """What an untouched form holds, without the checkpoint's own recommendations."""
+    elsewhere: tuple[str, ...] = ()
+    """Fields whose values the script brings: uploaded pictures."""
 
     def __post_init__(self) -> None:
-        if set(self.controls) != set(self.fields):
-            raise ValueError(f"Controls and fields of {self.kind} differ: {set(self.controls) ^ set(self.fields)}")
+        if wrong := {*self.controls, *self.elsewhere} ^ set(self.fields):
+            raise ValueError(f"Controls and fields of {self.kind} differ: {wrong}")
 
     @property
     def fields(self) -> Mapping[str, Parameter]:
@@ -49,24 +54,24 @@ class Form:
     def wire(self, page: gr.Blocks) -> None:
         """Restore on load, remember on input, and let the script put values into the controls."""
         controls = list(self.controls.values())
-        spec = {"kind": self.kind, "fields": {name: self._describe(name) for name in self.names}}
+        spec = {"kind": self.tab, "fields": {name: self._describe(name) for name in self.names}}
         page.load(fn=None, inputs=controls, outputs=controls, js=call("startForm", spec), show_progress="hidden")
         save, fill = self._hidden_button("save"), self._hidden_button("fill")
-        save.click(fn=None, inputs=controls, js=call("saveForm", self.kind), trigger_mode="multiple")
-        fill.click(fn=None, inputs=controls, outputs=controls, js=call("fillForm", self.kind), show_progress="hidden")
+        save.click(fn=None, inputs=controls, js=call("saveForm", self.tab), trigger_mode="multiple")
+        fill.click(fn=None, inputs=controls, outputs=controls, js=call("fillForm", self.tab), show_progress="hidden")
 
-    def submits(self, button: gr.Button) -> None:
-        """Make `button` send this form. It stays enabled: every click is one more job."""
+    def submits(self, button: gr.Button, function: str = "submitForm") -> None:
+        """Make `button` send this form through `function` of the script. Every click is one more job."""
         button.click(
             fn=None,
             inputs=list(self.controls.values()),
-            js=call("submitForm", self.kind, self.names),
+            js=call(function, self.tab, self.names),
             trigger_mode="multiple",
         )
 
     def _hidden_button(self, purpose: str) -> gr.Button:
         """What the script clicks to read or write all controls; Gradio offers no other way in."""
-        return gr.Button(purpose, elem_id=f"{self.kind}_{purpose}", elem_classes="easel-hidden")
+        return gr.Button(purpose, elem_id=f"{self.tab}_{purpose}", elem_classes="easel-hidden")
 
     def _describe(self, name: str) -> dict[str, Any]:
         field = self.fields[name]

@@ -60,7 +60,10 @@ def _passport_json(passport: Passport) -> dict[str, Any]:
     return {
         "name": passport.name,
         "title": passport.title,
+        "layout": passport.layout,
         "family": passport.family,
+        "task": passport.task,
+        "prediction_type": passport.prediction_type,
         "native_size": passport.native_size,
         "defaults": dict(passport.defaults),
         "problem": None if passport.problem is None else passport.problem.to_json(),

@@ -19,6 +19,8 @@ class Submission(BaseModel):
     values: dict[str, Any] = Field(default_factory=dict)
     key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """The same key again gives the same job: safe to send twice."""
+    styles: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
+    """Names of styles that are put into the prompts."""
 
 
 def routes(app: App) -> APIRouter:
@@ -27,7 +29,8 @@ def routes(app: App) -> APIRouter:
     @router.post("", status_code=201)
     def submit(submission: Submission) -> dict[str, Any]:
         """Accept a job. When this answers, the job is on disk and survives any crash."""
-        return app.job(app.submit(submission.kind, submission.values, key=submission.key).id)
+        accepted = app.submit(submission.kind, submission.values, key=submission.key, styles=submission.styles)
+        return app.job(accepted.id)
 
     @router.get("")
     def newest(

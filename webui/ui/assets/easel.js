@@ -2,9 +2,12 @@
 
 import * as dataset from "./dataset.js";
 import { book } from "./jobs.js";
+import { listenInPrompts } from "./prompt-keys.js";
+import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
 import * as status from "./status.js";
+import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
 import * as trainForm from "./train-form.js";
 import * as training from "./training.js";
@@ -17,6 +20,7 @@ export { book } from "./jobs.js";
 
 book.open();
 result.define();
+styles.define();
 dataset.define();
 trainForm.define();
 training.define();
@@ -24,6 +28,8 @@ rememberTab();
 status.define();
 status.followInTitle();
 listenToKeys("txt2img");
+listenInPrompts();
+countPrompts("txt2img");
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

@@ -4,6 +4,7 @@
 import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
+import { chosenStyles } from "./styles.js";
 import { isTouched, unlessTouched } from "./touched.js";
 
 const SAVE_DELAY = 300;
@@ -24,7 +25,10 @@ export async function startForm(spec, values) {
   const restored = { ...fresh, ...fitting(form, saved) };
   form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   watch(spec.kind);
-  setTimeout(() => (document.documentElement.dataset.easelStarted = spec.kind));  // when Gradio has drawn the values
+  setTimeout(() => {  // when Gradio has drawn the values
+    document.documentElement.dataset.easelStarted = spec.kind;
+    announce(spec.kind);
+  });
   const elements = form.names.map((name) => spec.fields[name].element);
   if (elements.some(isTouched)) remember(spec.kind);
   const shown = { ...restored, checkpoint: checkpointUpdate(restored.checkpoint) };
@@ -37,6 +41,7 @@ export function saveForm(kind, values) {
   if (!form) return;
   const current = named(form, values);
   for (const storage of [tab, browser]) storage.set(`form.${kind}`, current);
+  announce(kind);
   if (current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
 
@@ -44,8 +49,14 @@ export function saveForm(kind, values) {
 export function submitForm(kind, names, values) {
   const request = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
   if (forms.has(kind)) saveForm(kind, values);
-  void book.submit(kind, request);
+  void book.submit(kind, request, chosenStyles(kind));
 }
+
+/** The values of a form as they were last written down, a moment behind what is typed. */
+export const remembered = (kind) => tab.get(`form.${kind}`) ?? {};
+
+/** Tell whoever follows a form that its values are others now. */
+const announce = (kind) => document.dispatchEvent(new CustomEvent("easel-form", { detail: { kind } }));
 
 /** Gradio's answer to a click on the hidden fill button: the values now, with the pending ones put in. */
 export function fillForm(kind, values) {
@@ -165,3 +176,4 @@ function remember(kind) {
 const press = (id) => document.getElementById(id)?.click();
 
 book.addEventListener("models", () => press("easel_reload_checkpoints"));
+document.addEventListener("easel-put", ({ detail }) => putIntoForm(detail.kind, detail.values));

@@ -75,13 +75,13 @@ class JobBook extends EventTarget {
   }
 
   /** Send a request. Its outcome shows up in `followed` or in `refused`. */
-  async submit(kind, values) {
+  async submit(kind, values, styles = []) {
     this.sending += 1;
     this.refused = [];
     this.dispatchEvent(new Event("submit"));
     this.#changed();
     try {
-      const job = await submitJob(kind, values);
+      const job = await submitJob(kind, values, styles);
       // A quick job's frames can overtake this answer, which is then the older news.
       if (!this.#jobs.has(job.id) && !this.#fetching.has(job.id)) this.#keep(job);
       if (!isTraining(job)) this.#own = [...this.#own.filter((id) => id !== job.id), job.id].slice(-OWN_JOBS_REMEMBERED);

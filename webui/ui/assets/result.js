@@ -141,7 +141,7 @@ class EaselResult extends HTMLElement {
     this.bar.setAttribute("aria-valuenow", String(percent(job)));
     this.bar.setAttribute("aria-valuetext", this.text.textContent);
     this.fill.style.width = `${percent(job)}%`;
-    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && job.progress?.phase !== "sampling");
+    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && !["sampling", "hires"].includes(job.progress?.phase));
     const possible = { interrupt: true, skip: job.state === "running", pause: job.state === "running", resume: job.state === "paused" };
     for (const [name, button] of Object.entries(this.buttons)) {
       button.hidden = !possible[name];

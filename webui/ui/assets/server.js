@@ -39,17 +39,17 @@ const post = (path, body) => send("POST", path, body);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Queue a job. The key makes repeating harmless: the server knows a request that it has already taken. */
-export async function submitJob(kind, values) {
-  const key = newKey();
+export async function submitJob(kind, values, styles) {
+  const body = { kind, values, styles, key: newKey() };
   for (const wait of [500, 1500, 3000]) {
     try {
-      return await post("api/v1/jobs", { kind, values, key });
+      return await post("api/v1/jobs", body);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
       await pause(wait);
     }
   }
-  return post("api/v1/jobs", { kind, values, key });
+  return post("api/v1/jobs", body);
 }
 
 /** crypto.randomUUID exists on secure pages only, and a LAN address is not one. */
@@ -69,6 +69,14 @@ export const getCheckpoints = () => request("api/v1/checkpoints");
 export const refreshCheckpoints = () => post("api/v1/checkpoints/refresh");
 /** Names of everything in the models folder, by kind. */
 export const getModels = () => request("api/v1/models");
+
+/** {prompt, negative_prompt}, each {used, room}. */
+export const countTokens = (prompts) => post("api/v1/prompts/tokens", prompts);
+/** Both prompts with the styles in them. */
+export const applyStyles = (prompts) => post("api/v1/prompts/styled", prompts);
+export const getStyles = () => request("api/v1/styles");
+export const saveStyle = (style) => send("PUT", "api/v1/styles", style);
+export const deleteStyle = (name) => request(`api/v1/styles?${new URLSearchParams({ name })}`, { method: "DELETE" });
 
 export const getTrainings = (limit) => request(`api/v1/jobs?training=true&limit=${limit}`);
 /** Loss curve and sample pictures of one training. */
