@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # the server, which must not import torch, reads this module 
 __all__ = [
     "API", "CheckpointError", "Components", "Conditioning", "EngineContext", "EngineHooks", "Guidance",
     "InvalidRequest", "NotFound", "Panel", "Param", "Request", "Sentence", "ServerContext", "Step", "Tag",
-    "UnetInputs", "UnknownName", "UserError", "contextmanager", "nullcontext", "options", "replace",
+    "UnetInputs", "UnknownName", "UserError", "Weights", "contextmanager", "nullcontext", "options", "replace",
 ]  # fmt: skip
 
 API = 1
@@ -87,6 +87,15 @@ class Components:
     dtype: "torch.dtype"
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a model file holds, as it is in the file."""
+
+    tensors: "Mapping[str, torch.Tensor]"
+    metadata: Mapping[str, str]
+    """Of a safetensors file's header."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineContext:
     """What an engine half knows of the job."""
@@ -101,6 +110,9 @@ class EngineContext:
     """PNG of every uploaded picture that the request or an option names, by id."""
     device: "torch.device"
     dtype: "torch.dtype"
+    read_weights: "Callable[[Path], Weights]"
+    """Every tensor of a model file, of safetensors or of a pickle that holds nothing else; nothing in it is run.
+    Raises `CheckpointError`."""
     cache: MutableMapping[str, Any]
     """The extension's own, kept from job to job while the engine process lives. Keep it small."""
     warn: Callable[[Sentence], None]

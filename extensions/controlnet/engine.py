@@ -88,7 +88,7 @@ class Engine(EngineHooks[object]):
         self.context.cache["networks"] = loaded
 
     def _load(self, path: Path, components: Components) -> Network:
-        tensors = None if path.is_dir() else self.context.read_weights(path)
+        tensors = None if path.is_dir() else self.context.read_weights(path).tensors
         return load(path, components.unet, tensors, self.context.device, self.context.dtype)
 
     def _picture_of(self, unit: Unit) -> str:

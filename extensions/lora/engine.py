@@ -11,7 +11,7 @@ from torch import nn
 
 from webui.extension import CheckpointError, Components, EngineContext, EngineHooks, Sentence, Tag
 
-from .files import LoraFile, read_lora
+from .files import LoraFile, sorted_by_layer
 from .mixture import Mixture, Networks, Part, fit, mix
 from .names import Place
 from .shelf import Found, Shelf, header
@@ -100,11 +100,17 @@ class Engine(EngineHooks[None]):
         parts, told = [], []
         for each in chosen:
             if each.path not in files:
-                files[each.path] = _read(each.path)
+                files[each.path] = self._read(each.path)
             part, sentence = _part(each, files[each.path], networks, known)
             told.append(sentence)
             parts.extend([part] if part else [])
         return Kept(key, mix(parts, networks), tuple(told))
+
+    def _read(self, path: Path) -> LoraFile | CheckpointError:
+        try:
+            return sorted_by_layer(path, self.context.read_weights(path))
+        except CheckpointError as error:
+            return error
 
     def _hash(self, path: Path) -> str:
         stat = path.stat()
@@ -113,13 +119,6 @@ class Engine(EngineHooks[None]):
             self.context.cache[key] = file_hash(path)
         found: str = self.context.cache[key]
         return found
-
-
-def _read(path: Path) -> LoraFile | CheckpointError:
-    try:
-        return read_lora(path)
-    except CheckpointError as error:
-        return error
 
 
 def _part(

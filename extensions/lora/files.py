@@ -1,19 +1,17 @@
-"""LoRA files: read without running anything in them, and sorted by layer. Which layer a name means is told in `names`.
+"""The tensors of a LoRA file sorted by layer, in the layouts of kohya's scripts, LyCORIS, diffusers and PEFT.
 
-Layouts: kohya's scripts and LyCORIS, diffusers old and new, PEFT; `.safetensors`, or pickles that hold tensors alone.
+Which layer of a checkpoint a name means is told in `names`.
 """
 
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from webui.extension import CheckpointError
+from webui.extension import Weights
 
 from .changes import Change, changes_of
 
@@ -52,15 +50,14 @@ class LoraFile:
     """Width of the text that the layers were made for, 768, 1024, 2048, …; 0 when the file does not tell."""
 
 
-def read_lora(path: Path) -> LoraFile:
-    """Raises `CheckpointError` for a file that cannot be read."""
-    tensors, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pickle(path), {})
+def sorted_by_layer(path: Path, weights: Weights) -> LoraFile:
+    """What the file at `path` with these tensors changes."""
     layers: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in weights.tensors.items():
         if found := _role(name):
             layer, role = found
             layers.setdefault(layer, {})[role] = tensor.flatten() if ".lora_magnitude_vector" in name else tensor
-    scales = _Scales(_config(path, metadata))
+    scales = _Scales(_config(path, weights.metadata))
     changes = {layer: changes_of(roles, scales.of(layer, roles)) for layer, roles in layers.items()}
     return LoraFile(
         layers={layer: found for layer, found in changes.items() if found},
@@ -85,39 +82,6 @@ def _context(layers: Mapping[str, Mapping[str, torch.Tensor]]) -> int:
         if re.search(r"attn2[._]to_[kv]$", layer) and down is not None and down.dim() > 1:
             return int(down.shape[1])
     return 0
-
-
-# Reading.
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
-    """Only tensors and plain containers come through; anything else in the pickle ends the reading."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-        raise _unreadable(path, error) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        return {}
-    return {name: value for name, value in content.items() if isinstance(name, str) and torch.is_tensor(value)}
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return CheckpointError(
-        "{file} cannot be read ({reason}). Copy or download it again.",
-        file=path.name,
-        reason=lines[0][:200].rstrip("."),
-    )
 
 
 # How strong a file of PEFT is, which its tensors do not say.

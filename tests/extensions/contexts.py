@@ -24,3 +24,11 @@ def engine_context(
         request=request, models_dir=models_dir, folder=models_dir, inputs=inputs or {}, device=torch.device("cpu"),
         dtype=torch.float32, cache=cache, warn=warn, read_weights=read_weights,
     )  # fmt: skip
+
+
+def read_lora(path: Path) -> Any:
+    """A LoRA file, read as a job reads it."""
+    from extensions.lora.files import sorted_by_layer
+    from webui.engine.extensions import read_weights
+
+    return sorted_by_layer(path, read_weights(path))

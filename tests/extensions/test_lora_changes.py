@@ -71,7 +71,7 @@ def test_the_file_that_peft_saves_gives_the_weights_that_peft_merges(tmp_path, k
     import torch
     from safetensors.torch import save_file
 
-    from extensions.lora.files import read_lora
+    from tests.extensions.contexts import read_lora
 
     config = configs()[kind]
     plain, merged, saved = trained(config)

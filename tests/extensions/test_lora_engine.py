@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.extensions.contexts import engine_context
 from tests.training.workshop import predictions
 from webui.train_requests import TrainLora
 
@@ -48,23 +49,17 @@ def models_dir(tmp_path_factory, checkpoint):
 class Job:
     """One job's engine half over a checkpoint that stays loaded."""
 
-    def __init__(self, models_dir, checkpoint):
-        from webui.training.networks import load_networks
-
-        self.networks = load_networks(checkpoint, "cpu", "fp32")
+    def __init__(self, models_dir, networks):
+        self.networks = networks
         self.models_dir, self.cache, self.told = models_dir, {}, []
 
     def engine(self):
-        import torch
-
         from extensions.lora.engine import Engine
-        from webui.extension import EngineContext
         from webui.requests import TextToImage
 
         self.told.clear()
-        context = EngineContext(
-            request=TextToImage(), models_dir=self.models_dir, folder=self.models_dir, inputs={},
-            device=torch.device("cpu"), dtype=torch.float32, cache=self.cache,
+        context = engine_context(
+            request=TextToImage(), models_dir=self.models_dir, cache=self.cache,
             warn=lambda sentence: self.told.append(str(sentence)),
         )  # fmt: skip
         return Engine(None, context)
@@ -92,9 +87,16 @@ class Job:
             return predictions(self.networks), self.networks.texts.encode(["red cat"]).hidden
 
 
+@pytest.fixture(scope="module")
+def networks(checkpoint):
+    from webui.training.networks import load_networks
+
+    return load_networks(checkpoint, "cpu", "fp32")
+
+
 @pytest.fixture
-def job(models_dir, checkpoint):
-    return Job(models_dir, checkpoint)
+def job(models_dir, networks):
+    return Job(models_dir, networks)
 
 
 def same(one, other):
@@ -150,9 +152,12 @@ def test_the_same_set_again_costs_nothing_and_another_one_is_computed(job, monke
     assert len(made) == 3, "a file that was trained further is read again"
 
 
-def test_what_is_kept_goes_with_the_checkpoint(job):
+def test_what_is_kept_goes_with_the_checkpoint(models_dir, checkpoint):
     import gc
 
+    from webui.training.networks import load_networks
+
+    job = Job(models_dir, load_networks(checkpoint, "cpu", "fp32"))
     job.draw("<lora:mine:1>")
     assert len(job.cache["mixtures"]) == 1
     job.networks = None
@@ -183,7 +188,7 @@ def test_a_broken_file_and_a_strange_strength_are_told_and_left_out(job):
     very, nan, broken = job.told
     assert very == "LoRA “mine” was left out: “very” is not a number. Write <lora:name:0.8>."
     assert "“nan” is not a number" in nan
-    assert broken.startswith("LoRA “broken” was left out: broken.safetensors cannot be read (")
+    assert broken.startswith("LoRA “broken” was left out: loras/broken.safetensors is an HTML page")
 
 
 @pytest.mark.parametrize("name", ["yours", "styles/yours", "yours.safetensors", "styles/yours.safetensors"])

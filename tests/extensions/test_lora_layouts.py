@@ -88,7 +88,7 @@ def agree(ours, theirs):
 def test_what_our_own_training_writes_is_applied_as_it_was_trained(tmp_path, checkpoints, family):
     import torch
 
-    from extensions.lora.files import read_lora
+    from tests.extensions.contexts import read_lora
     from webui.training.lora import kohya_tensors
     from webui.training.results import write_tensors
 
@@ -174,7 +174,7 @@ def of_stability(parts, lora, tmp_path):
 def test_files_of_other_layouts_are_applied_as_they_were_trained(tmp_path, checkpoints, family, layers, written):
     import torch
 
-    from extensions.lora.files import read_lora
+    from tests.extensions.contexts import read_lora
 
     parts, lora = trained(checkpoints[family], layers)
     file = read_lora(written(parts, lora, tmp_path))
@@ -211,7 +211,7 @@ def test_layers_have_the_names_of_stabilitys_code(ours, original):
 def test_strengths_of_text_encoder_and_unet_are_apart(tmp_path, checkpoints):
     import torch
 
-    from extensions.lora.files import read_lora
+    from tests.extensions.contexts import read_lora
     from webui.training.lora import kohya_tensors
     from webui.training.results import write_tensors
 
@@ -328,8 +328,8 @@ def test_layers_of_another_shape_and_of_unknown_kind_are_counted_as_not_applied(
     import torch
     from safetensors.torch import save_file
 
-    from extensions.lora.files import read_lora
     from extensions.lora.mixture import fit
+    from tests.extensions.contexts import read_lora
 
     networks = small()
     save_file(
@@ -345,31 +345,3 @@ def test_layers_of_another_shape_and_of_unknown_kind_are_counted_as_not_applied(
     )
     fitted = fit(read_lora(tmp_path / "mine.safetensors"), networks, networks.places())
     assert (fitted.layers, fitted.of) == (1, 3)
-
-
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"\x08\0\0\0\0\0\0\0{}      "[:12]])
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-def test_a_file_that_is_none_is_refused_by_name(tmp_path, content, suffix):
-    from extensions.lora.files import read_lora
-    from webui.errors import CheckpointError
-
-    path = tmp_path / f"mine{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"mine{suffix} cannot be read"):
-        read_lora(path)
-
-
-def test_a_pickle_with_a_program_in_it_is_refused_and_not_run(tmp_path):
-    import pickle
-
-    from extensions.lora.files import read_lora
-    from webui.errors import CheckpointError
-
-    class Hostile:
-        def __reduce__(self):
-            return (tmp_path / "ran").touch, ()
-
-    (tmp_path / "mine.pt").write_bytes(pickle.dumps({"a": Hostile()}))
-    with pytest.raises(CheckpointError, match=r"mine\.pt cannot be read"):
-        read_lora(tmp_path / "mine.pt")
-    assert not (tmp_path / "ran").exists()

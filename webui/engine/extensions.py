@@ -15,6 +15,7 @@ from PIL.Image import Image
 
 from webui.contract import Job
 from webui.engine import memory
+from webui.engine.loading.weights import open_weights
 from webui.engine.models import Components
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import Conditioning, Encoded
@@ -22,7 +23,7 @@ from webui.errors import UserError
 from webui.events import Warning
 from webui.extension import Components as TheirComponents
 from webui.extension import Conditioning as TheirConditioning
-from webui.extension import EngineContext, EngineHooks, Guidance, Step, UnetInputs, hooks_of
+from webui.extension import EngineContext, EngineHooks, Guidance, Step, UnetInputs, Weights, hooks_of
 from webui.extensions.manifest import Folder
 from webui.extensions.modules import described, import_half
 from webui.extensions.options import options_of
@@ -265,6 +266,7 @@ class EngineExtensions:
             inputs=job.inputs,
             device=components.device,
             dtype=components.dtype,
+            read_weights=read_weights,
             cache=self._cache(folder),
             warn=lambda told: warnings.append(Warning(text=told)),
         )
@@ -286,6 +288,12 @@ class EngineExtensions:
             cache = {}
             self._caches[folder.name] = (folder.digest, cache)
         return cache
+
+
+def read_weights(path: Path) -> Weights:
+    """Everything in a model file. Raises `CheckpointError`."""
+    opened = open_weights(path)
+    return Weights(opened.read(opened.shapes), opened.metadata)
 
 
 def _options(folder: Folder, values: Mapping[str, Any]) -> object:
