@@ -15,7 +15,8 @@ from webui import __version__
 from webui.contract import Signal
 from webui.datasets import Datasets
 from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
-from webui.events import JobState
+from webui.events import Done, Event, JobState, Warning
+from webui.extensions.desk import ExtensionDesk, shelf_of
 from webui.inputs import Inputs
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
@@ -30,7 +31,7 @@ from webui.options import OptionsFile
 from webui.params import parameters
 from webui.prompts import PromptDesk
 from webui.request_base import Request
-from webui.requests import REQUESTS, build, resolve, to_values
+from webui.requests import REQUESTS, PictureRequest, build, resolve, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
@@ -70,6 +71,9 @@ class App:
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
         self.hub = Hub(self._snapshot)
+        self.extensions = ExtensionDesk(
+            shelf_of(settings), settings.models_dir, settings.data_dir / "extensions", changed=self._extensions_changed
+        )
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
             self.store,
@@ -80,6 +84,7 @@ class App:
             _workers(settings, engine_factory, self._engines_may_start),
             announce_status=self._announce_status,
             models_changed=self.refresh_models,
+            witness=self._witness,
         )
 
     def start(self, *, engines_wait: bool = False) -> None:
@@ -93,6 +98,7 @@ class App:
         self.trainings.sweep(self._is_over)
         self.datasets.sweep()
         self.inputs.sweep()
+        self.extensions.sweep()
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()
@@ -144,6 +150,8 @@ class App:
             raise InvalidRequest("The checkpoint must be a name.")
         passport = self.library.find(name, self.options.current.default_checkpoint)
         request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
+        assert isinstance(request, PictureRequest)
+        request = dataclasses.replace(request, extensions=self.extensions.checked(request.extensions))
         for input_id in request.inputs:
             self.inputs.check(input_id)
         return request
@@ -221,6 +229,17 @@ class App:
             "checkpoints": [name for name, passport in self.library.passports().items() if passport.can_train],
             **{name: shelf(self.settings.models_dir, name) for name in SHELVES},
         }
+
+    def _witness(self, record: JobRecord, event: Event) -> None:
+        """What a running job tells of extensions."""
+        match event:
+            case Warning(text=text, extension=name) if name:
+                self.extensions.failed(name, text)
+            case Done(timings=timings) if not record.training:
+                self.extensions.measure(timings, record.request.pictures)
+
+    def _extensions_changed(self) -> None:
+        self.hub.publish(None, "extensions")
 
     def refresh_models(self) -> None:
         """Look at the models folder again and tell every page."""
@@ -310,4 +329,7 @@ def _engine_json(status: WorkerStatus) -> dict[str, Any]:
 
 def create_app(settings: Settings, *, engine_factory: NumberedEngineFactory | None = None) -> App:
     """Build the app. `engine_factory`, picklable, replaces the real engine. Raises `CannotStart`."""
-    return App(settings, engine_factory or functools.partial(make_engine, train_folders(settings), settings.device))
+    return App(
+        settings,
+        engine_factory or functools.partial(make_engine, train_folders(settings), settings.device, shelf_of(settings)),
+    )

@@ -2,6 +2,7 @@
 
     launch.py                     serve, the page in a browser
     launch.py generate "a red apple" --seed 7 --output apple.png
+    launch.py extensions list
     launch.py doctor | test | bench | train | evaluate | dataset
 
 A `UserError` ends a command with one sentence: exit code 2 when nothing could start, 1 when the work failed.
@@ -62,6 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_folders(serving)
     _add_device(serving)
     serving.add_argument("--workers", type=_count, default=1, help="engine processes (%(default)s)")
+    serving.add_argument("--extensions-dir", type=Path, default=Settings.extensions_dir, help="folder of extensions")
+    serving.add_argument("--safe-mode", action="store_true", help="start without any extension")
     serving.add_argument("--verbose", action="store_true", help="log details, prompts included")
 
     generating = _command(commands, "generate", generate, "make pictures without a browser")
@@ -75,6 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_folders(examining)
     _add_device(examining)
     examining.add_argument("--port", type=_port, default=7860, help="port to look at (%(default)s)")
+
+    _add_extensions(commands)
 
     _command(commands, "test", run_tests, "lint, types and tests; further arguments go to pytest")
 
@@ -93,6 +98,19 @@ def make_parser() -> argparse.ArgumentParser:
     composing.add_argument("--count", type=int, default=600, help="how many pictures (%(default)s)")
     composing.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser
+
+
+def _add_extensions(commands: Commands) -> None:
+    deciding = _command(commands, "extensions", extensions, "install, review, enable and remove extensions")
+    deciding.add_argument(
+        "action", choices=("list", "install", "review", "requirements", "enable", "disable", "update", "remove")
+    )
+    deciding.add_argument(
+        "what", nargs="?", default="", help="name of an extension; for install a folder, .zip file or git address"
+    )
+    deciding.add_argument("--yes", action="store_true", help="requirements: install them after they have been shown")
+    deciding.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of queue, options and logs")
+    deciding.add_argument("--extensions-dir", type=Path, default=Settings.extensions_dir, help="folder of extensions")
 
 
 def _add_train(commands: Commands) -> None:
@@ -183,6 +201,8 @@ def serve(flags: argparse.Namespace) -> int:
         outputs_dir=flags.outputs_dir.absolute(),
         device=flags.device,
         workers=flags.workers,
+        extensions_dir=flags.extensions_dir.absolute(),
+        safe_mode=flags.safe_mode,
     )
     check_folders(settings)
     logs.set_up(settings.data_dir, verbose=flags.verbose)
@@ -215,6 +235,16 @@ def doctor(flags: argparse.Namespace) -> int:
     )
     for line in report(settings):
         print(line, flush=True)
+    return 0
+
+
+def extensions(flags: argparse.Namespace) -> int:
+    from webui.extensions.command import run
+
+    logs.set_up(None, quiet=True)
+    settings = Settings(data_dir=flags.data_dir.absolute(), extensions_dir=flags.extensions_dir.absolute())
+    for line in run(settings, flags.action, flags.what, yes=flags.yes):
+        print(line)
     return 0
 
 

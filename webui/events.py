@@ -162,7 +162,7 @@ class Done(Event):
 
     kind = "done"
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total", and "<extension>.<hook>" within them."""
+    """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"; "<extension>.<hook>" within them."""
 
 
 FINAL = (Failed, Cancelled, Paused, Done)

@@ -66,8 +66,9 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _fields() -> Mapping[str, Parameter]:
-    """Those of all kinds of picture."""
-    return {name: field for kind in KINDS for name, field in parameters(REQUESTS[kind]).items()}
+    """Those of all kinds of picture that have one value."""
+    fields = {name: field for kind in KINDS for name, field in parameters(REQUESTS[kind]).items()}
+    return {name: field for name, field in fields.items() if field.type in (bool, int, float, str)}
 
 
 def _help(parameter: Parameter) -> str:

@@ -136,6 +136,15 @@ class ExtensionFields:
         return tuple(value for value in options if isinstance(value, str) and PICTURE_ID.fullmatch(value))
 
 
+def public_options(request: ExtensionFields) -> dict[str, dict[str, Option]]:
+    """The options that a picture may tell everybody: without ids of private uploads."""
+    told = {
+        name: {option: value for option, value in named.items() if value not in request.extension_inputs}
+        for name, named in request.extensions.items()
+    }
+    return {name: named for name, named in told.items() if named}
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelFields:
     """What is changed about the checkpoint while it draws."""

@@ -341,6 +341,8 @@ def _possible(declared: Parameter) -> Sentence:
     param = declared.param
     if declared.type is bool:
         return Sentence("true or false")
+    if declared.type not in (str, int, float):
+        return Sentence("options by extension")
     if declared.type is str or param.minimum is None or param.maximum is None:
         return Sentence("text") if declared.type is str else Sentence("a number")
     least, most = f"{param.minimum:,}", f"{param.maximum:,}"

@@ -23,11 +23,17 @@ class Settings:
     """Queue, options, logs, datasets and the state of trainings."""
     models_dir: Path = ROOT / "models"
     outputs_dir: Path = ROOT / "outputs"
+    extensions_dir: Path = ROOT / "extensions"
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     workers: int = 1
+    safe_mode: bool = False
+    """No extension runs."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     """Opens the page from another machine; printed once in the console when `listen` is on."""
+
+    operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
+    """Shown by the console alone: whoever knows it may install and enable extensions."""
 
     @property
     def database(self) -> Path:

@@ -249,7 +249,7 @@ class EngineExtensions:
                 told = Sentence("The extension '{name}' is not enabled here: it had no part in the picture.", name=name)
                 warnings.append(Warning(text=told))
         kinds = {tag.kind for tag in _tags(request)}
-        parts = []
+        parts: list[Part] = []
         for name, folder in enabled.items():
             if folder.has("engine") and (name in request.extensions or kinds & set(folder.manifest.tags)):
                 parts += self._part(folder, job, request, components, warnings)

@@ -23,7 +23,7 @@ PREFIX = "easel_extension_"
 class _SourceOnly(SourceFileLoader):
     """Without the file's times Python neither reads nor writes a compiled file."""
 
-    def path_stats(self, path: str) -> dict[str, float]:  # type: ignore[override]
+    def path_stats(self, path: str) -> dict[str, float]:
         raise OSError
 
 

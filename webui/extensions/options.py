@@ -42,7 +42,7 @@ def checked(values: Values, types: Mapping[str, type]) -> dict[str, dict[str, An
     for name, named in values.items():
         if name not in types:
             raise UnknownName("extension", str(name), types)
-        built = construct(types[name], named)
+        built: object = construct(types[name], named)
         fields = parameters(types[name])
         different = {option: value for option in fields if (value := getattr(built, option)) != fields[option].default}
         if different:

@@ -94,7 +94,8 @@ class Shelf:
     def _judged(self, folder: Folder, entry: Entry) -> Found:
         name = folder.name
         wanted = name in SHIPPED if entry.enabled is None else entry.enabled
-        problem, changed = entry.reason, ()
+        problem = entry.reason
+        changed: tuple[str, ...] = ()
         if name not in SHIPPED and entry.files and folder.files != entry.files:
             changed = changes(entry.files, folder.files)
             if wanted:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def make_engine(folders: TrainFolders, device: str, shelf: Shelf | None, worker: int) -> Engine:
-    """The real engine of worker number 0, 1, … with the extensions of `shelf`. Raises `CannotStart` for a device that is not there."""
+    """The real engine of worker number 0, 1, …, with the extensions of `shelf`.
+
+    Raises `CannotStart` for a device that is not there.
+    """
     from webui.engine.engine import create_engine
     from webui.training.engine import TrainingEngine
 

@@ -1,5 +1,6 @@
 """What there is to choose from and how the server does: status, checkpoints, parameters of a request."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any
 
@@ -43,7 +44,12 @@ def routes(app: App) -> APIRouter:
         """Every field of a kind of request: default, range, step, label, help, choices."""
         if kind not in REQUESTS:
             raise UnknownName("kind of job", kind, REQUESTS)
-        return {"kind": kind, "parameters": [_parameter_json(p) for p in parameters(REQUESTS[kind]).values()]}
+        request_type = REQUESTS[kind]
+        return {
+            "kind": kind,
+            "parameters": [_parameter_json(p) for p in parameters(request_type).values()],
+            "extensions": {} if request_type.is_training else _options_json(app.extensions.option_types()),
+        }
 
     return router
 
@@ -54,6 +60,11 @@ def listed(app: App) -> dict[str, Any]:
     except CheckpointError:
         default = None
     return {"checkpoints": [_passport_json(p) for p in app.library.passports().values()], "default": default}
+
+
+def _options_json(types: Mapping[str, type]) -> dict[str, Any]:
+    """Options by extension: what a request's `extensions` may hold."""
+    return {name: [_parameter_json(p) for p in parameters(declared).values()] for name, declared in types.items()}
 
 
 def _passport_json(passport: Passport) -> dict[str, Any]:
@@ -82,5 +93,5 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
         "step": param.step,
         "label": param.label,
         "help": param.help,
-        "choices": list(CHOICES.get(param.choices, ())) or None,
+        "choices": list(param.values or CHOICES.get(param.choices, ())) or None,
     }
