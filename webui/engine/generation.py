@@ -71,7 +71,7 @@ class Generation:
         self._asked = request
         self._request = request
         """As extensions have prepared it."""
-        self._extensions = extensions or Runner()
+        self._extensions = Runner() if extensions is None else extensions
         self._components = components
         self._model_hash = model_hash
         self._signal = signal

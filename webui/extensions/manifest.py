@@ -47,14 +47,14 @@ Lines = Annotated[list[Line], Field(max_length=50)]
 class Manifest:
     """An `extension.toml`."""
 
-    name: Annotated[str, Field(pattern=rf"^{NAME}\Z")]
+    name: Annotated[str, Field(pattern=rf"^{NAME}$")]
     """The folder's own name, and the key of the options in a request."""
     version: Annotated[str, Field(min_length=1, max_length=40)]
     api: int
     """The version of the contract it was written for."""
     title: Annotated[str, Field(min_length=1, max_length=60)]
     description: Annotated[str, Field(max_length=2000)] = ""
-    tags: Annotated[list[Annotated[str, Field(pattern=r"^\w{1,40}\Z")]], Field(max_length=20)] = Field(
+    tags: Annotated[list[Annotated[str, Field(pattern=r"^\w{1,40}$")]], Field(max_length=20)] = Field(
         default_factory=list
     )
     """Kinds of prompt tags that it takes: "lora" for `<lora:…>`."""

@@ -6,8 +6,11 @@ Whatever it does there (hang, exit, eat memory, write to the terminal) is seen f
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -58,8 +61,6 @@ def probe(folder: Folder, seconds: float = SECONDS) -> None:
 
 def _within(process: "subprocess.Popen[bytes]", stdout: "IO[bytes]", seconds: float, most: int) -> bytes | None:
     """What the process says until a line ends or it does; None when that takes too long."""
-    import threading
-
     said: list[bytes] = []
     reader = threading.Thread(target=lambda: said.append(stdout.readline(most)), daemon=True)
     reader.start()
@@ -73,9 +74,6 @@ def _within(process: "subprocess.Popen[bytes]", stdout: "IO[bytes]", seconds: fl
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """With everything that it has started."""
     if os.name == "posix":
-        import signal
-        from contextlib import suppress
-
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
@@ -125,12 +123,12 @@ def engine_of(folder: Folder) -> type[EngineHooks[object]]:
 
 
 def _limit_memory() -> None:
-    if sys.platform == "win32":
+    statm = Path("/proc/self/statm")
+    if sys.platform == "win32" or not statm.exists():
         return
     import resource
 
-    with Path("/proc/self/statm").open() as statm:
-        reserved = int(statm.read().split()[0]) * resource.getpagesize()
+    reserved = int(statm.read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (reserved + MOST_MEMORY, reserved + MOST_MEMORY))
 
 

@@ -25,6 +25,8 @@ def missing(requirements: Sequence[str]) -> tuple[str, ...]:
 
 def plan(title: str, requirements: Sequence[str]) -> tuple[str, ...]:
     """What would be installed, each as name==version. Raises `ExtensionError` when it does not fit to Easel's pins."""
+    if not requirements:
+        return ()
     report = json.loads(_pip(title, "--dry-run", "--report", "-", *requirements) or "{}")
     packages = (item["metadata"] for item in report.get("install", ()))
     return tuple(f"{package['name']}=={package['version']}" for package in packages)

@@ -12,6 +12,7 @@ HEAD = (
     b'<script src="easel/early.js"></script>'
     b'<link rel="stylesheet" href="easel/easel.css">'
     b'<link rel="stylesheet" href="easel/train.css">'
+    b'<link rel="stylesheet" href="easel/extensions.css">'
     b'<link rel="stylesheet" href="easel/prompts.css">'
     b'<script type="module" src="easel/easel.js"></script>'
 )

@@ -1,6 +1,7 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
 import * as dataset from "./dataset.js";
+import * as extensions from "./extensions.js";
 import { book } from "./jobs.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
@@ -24,6 +25,7 @@ styles.define();
 dataset.define();
 trainForm.define();
 training.define();
+extensions.define();
 rememberTab();
 status.define();
 status.followInTitle();

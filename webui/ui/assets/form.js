@@ -5,6 +5,7 @@ import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
 import { chosenStyles } from "./styles.js";
+import { flat, nested } from "./option-names.js";
 import { isTouched, unlessTouched } from "./touched.js";
 
 const SAVE_DELAY = 300;
@@ -47,7 +48,8 @@ export function saveForm(kind, values) {
 
 /** Send the form as one job. An emptied number is left out, which asks for the field's default. */
 export function submitForm(kind, names, values) {
-  const request = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+  const given = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+  const request = nested(given, forms.get(kind)?.spec.fields ?? {});
   if (forms.has(kind)) saveForm(kind, values);
   void book.submit(kind, request, chosenStyles(kind));
 }
@@ -72,7 +74,7 @@ export function fillForm(kind, values) {
 export function putIntoForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
-  form.pending = fitting(form, values);
+  form.pending = fitting(form, flat(values));
   press(`${kind}_fill`);
 }
 
