@@ -24,9 +24,10 @@ Tensors: TypeAlias = Mapping[str, torch.Tensor]
 Network: TypeAlias = Any  # ControlNetModel or T2IAdapter: diffusers is not typed
 
 
-def names(models_dir: Path) -> Mapping[str, Path]:
+def names(models_dir: Path) -> dict[str, Path]:
     """Name -> folder or file. A name is the path below models/controlnets, of a file without its suffix."""
-    root, found = models_dir / FOLDER, {}
+    root = models_dir / FOLDER
+    found: dict[str, Path] = {}
     for path in sorted(root.rglob("*")):
         if path.name == CONFIG:
             found[path.parent.relative_to(root).as_posix()] = path.parent
@@ -36,11 +37,13 @@ def names(models_dir: Path) -> Mapping[str, Path]:
 
 
 def find(models_dir: Path, name: str) -> Path:
-    """Raises `UnknownName`."""
+    """By path below the folder or by file name, with or without suffix. Raises `UnknownName`."""
     known = names(models_dir)
-    for candidate in (name, Path(name).with_suffix("").as_posix() if name.endswith(SUFFIXES) else name):
-        if candidate in known:
-            return known[candidate]
+    bare = name[: -len(Path(name).suffix)] if name.endswith(SUFFIXES) else name
+    by_stem = {key.rpartition("/")[2]: path for key, path in reversed(known.items())}
+    for candidate in (name, bare):
+        if path := known.get(candidate) or by_stem.get(candidate):
+            return path
     raise UnknownName("ControlNet", name, known)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, get_type_hints
 
 from pydantic import model_validator
 
-from webui.extension import InvalidRequest, Param, UnknownName, options
+from webui.extension import InvalidRequest, Param, options
 
 from .preprocessors import PREPROCESSORS
 
@@ -32,7 +32,7 @@ class Unit:
     ] = ""  # fmt: skip
     preprocessor: Annotated[
         str,
-        Param(label="Preprocessor", max_length=60,
+        Param(label="Preprocessor", values=tuple(PREPROCESSORS),
               help="How the control picture is made from the picture; none when it is one already."),
     ] = "none"  # fmt: skip
     model: Annotated[
@@ -47,15 +47,13 @@ class Unit:
     ] = 1.0
     control_mode: Annotated[
         str,
-        Param(label="Control mode", max_length=60,
-              help="Who is right where prompt and control picture disagree: Balanced, My prompt is more important or "
-              "ControlNet is more important."),
+        Param(label="Control mode", values=CONTROL_MODES,
+              help="Who is right where prompt and control picture disagree."),
     ] = BALANCED  # fmt: skip
     resize_mode: Annotated[
         str,
-        Param(label="Resize mode", max_length=60,
-              help="When the control picture has another shape than the result: Just resize, Crop and resize or "
-              "Resize and fill."),
+        Param(label="Resize mode", values=RESIZE_MODES,
+              help="What happens when the control picture has another shape than the result."),
     ] = CROP  # fmt: skip
     pixel_perfect: Annotated[
         bool,
@@ -77,20 +75,11 @@ class Unit:
     ] = -1.0  # fmt: skip
     passes: Annotated[
         str,
-        Param(label="Hires fix", max_length=20,
-              help="Whether it steers the first pass, the hires pass or both: Low res only, High res only or Both."),
+        Param(label="Hires fix", values=PASSES, help="Which passes it steers when there is a second one."),
     ] = BOTH  # fmt: skip
 
     def check(self, number: int) -> None:
         """Raise `InvalidRequest` for what cannot be; whether model and picture exist is found out by the engine."""
-        for what, value, known in (
-            ("preprocessor", self.preprocessor, PREPROCESSORS),
-            ("control mode", self.control_mode, CONTROL_MODES),
-            ("resize mode", self.resize_mode, RESIZE_MODES),
-            ("hires fix", self.passes, PASSES),
-        ):
-            if value not in known:
-                raise UnknownName(what, value, known)
         if self.start > self.end:
             raise InvalidRequest(
                 "ControlNet unit {number} starts at {start} of the steps and ends at {end}: the end must not come "
@@ -106,8 +95,7 @@ def _declared() -> type:
 
     def check(self: object) -> object:  # pydantic calls it with the made options
         for number, unit in enumerate(units(self), 1):
-            if unit.enabled:
-                unit.check(number)
+            unit.check(number)
         return self
 
     names = {
