@@ -65,6 +65,10 @@ class Engine(EngineHooks[object]):
                 inputs = self._steered(inputs, ready)
         return inputs
 
+    def before_save(self, image: object, picture: int) -> Mapping[str, str]:
+        """ "ControlNet 0", "ControlNet 1", …, as AUTOMATIC1111's extension writes them."""
+        return {f"ControlNet {number}": told(ready.unit) for number, ready in enumerate(self._ready)}
+
     # Before the first step.
 
     def _get_ready(self, components: Components) -> Iterator[Ready]:
@@ -141,6 +145,25 @@ class Engine(EngineHooks[object]):
         painted = read(self.context.inputs[mask]).convert("L")
         is_inverted = getattr(self.context.request, "mask_mode", "") == "Inpaint not masked"
         return ImageOps.invert(painted) if is_inverted else painted
+
+
+def told(unit: Unit) -> str:
+    """A unit in the words of AUTOMATIC1111's extension."""
+    values = {
+        "Module": unit.preprocessor,
+        "Model": unit.model,
+        "Weight": unit.weight,
+        "Resize Mode": unit.resize_mode.title().replace("And", "and"),
+        "Processor Res": unit.resolution,
+        "Threshold A": unit.threshold_a,
+        "Threshold B": unit.threshold_b,
+        "Guidance Start": unit.start,
+        "Guidance End": unit.end,
+        "Pixel Perfect": unit.pixel_perfect,
+        "Control Mode": unit.control_mode,
+        "Hr Option": unit.passes,
+    }
+    return ", ".join(f"{name}: {value}" for name, value in values.items())
 
 
 def is_active(unit: Unit, step: Step) -> bool:

@@ -22,6 +22,7 @@ def panel(panel: Panel) -> None:
         html_template=f'<easel-control-units tab="{panel.kind}" units="{UNITS}"></easel-control-units>',
         js_on_load=None,
         apply_default_css=False,
+        elem_classes="easel-element",
         elem_id=f"{panel.kind}_controlnet_units",
     )
 

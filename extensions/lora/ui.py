@@ -10,5 +10,6 @@ def panel(panel: Panel) -> None:
         html_template=f'<easel-loras prompt="{panel.prompt_id}"></easel-loras>',
         js_on_load=None,
         apply_default_css=False,
+        elem_classes="easel-element",
         elem_id=f"{panel.kind}_lora_cards",
     )

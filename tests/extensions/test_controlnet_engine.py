@@ -395,3 +395,12 @@ def test_a_file_that_was_trained_further_is_loaded_again(tmp_path, job, unets):
     controlnet_of(unets["sd1"], 9).save_pretrained(path)
     os.utime(path / "config.json", ns=(0, 0))
     assert not close(job.residuals(unit1_model="mine"), before)
+
+
+def test_the_infotext_tells_the_units_that_took_part(job):
+    engine = job.engine(unit1_preprocessor="canny", unit2_enabled=True, unit2_model="missing", unit2_image=PICTURE)
+    assert engine.before_save(None, 0) == {
+        "ControlNet 0": "Module: canny, Model: one, Weight: 1.0, Resize Mode: Crop and Resize, Processor Res: 512, "
+        "Threshold A: -1.0, Threshold B: -1.0, Guidance Start: 0.0, Guidance End: 1.0, Pixel Perfect: False, "
+        "Control Mode: Balanced, Hr Option: Both"
+    }

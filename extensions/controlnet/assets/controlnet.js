@@ -2,17 +2,16 @@
 
 const root = new URL("../../../", import.meta.url);
 const MAP = new URL("../map", import.meta.url);
-const NO_MODEL = "";
 
 const WORDS = {
   en: {
     unit: "Unit {number}", choose: "Choose a picture", remove: "Remove the picture", show: "Show the control picture",
-    model: "Models on the server", none: "none", failed: "That did not work: {reason}", working: "A moment …",
+    model: "ControlNet", none: "none", failed: "That did not work: {reason}", working: "A moment …",
     picture: "Control picture of unit {number}", map: "What the preprocessor makes of it",
   },
   ko: {
     unit: "유닛 {number}", choose: "그림 선택", remove: "그림 제거", show: "제어 그림 보기",
-    model: "서버의 모델", none: "없음", failed: "실패했습니다: {reason}", working: "잠시만 기다려 주세요 …",
+    model: "ControlNet 모델", none: "없음", failed: "실패했습니다: {reason}", working: "잠시만 기다려 주세요 …",
     picture: "유닛 {number}의 제어 그림", map: "전처리기가 만든 결과",
   },
 };
@@ -49,7 +48,8 @@ class ControlUnits extends HTMLElement {
     this.file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp", hidden: true, onchange: () => void this.take() });
     this.picture = h("img", { class: "easel-control-picture", alt: "", hidden: true });
     this.map = h("img", { class: "easel-control-picture", alt: t("map"), hidden: true });
-    this.models = h("select", { "aria-label": t("model"), onchange: () => this.set("model", this.models.value) });
+    // "input" and not "change": the listener below would have put the old value back by then.
+    this.models = h("select", { oninput: () => this.set("model", this.models.value) });
     this.said = h("p", { class: "easel-control-said", role: "status" });
     this.append(
       h("div", { role: "tablist", class: "easel-control-tabs" }, ...this.tabs),
@@ -57,9 +57,10 @@ class ControlUnits extends HTMLElement {
         this.button("choose", () => this.file.click()),
         this.button("remove", () => this.putPicture("")),
         this.button("show", () => void this.preview()),
-        this.models, this.file),
+        this.file),
       h("div", { class: "easel-control-pictures" }, this.picture, this.map),
       this.said,
+      h("label", { class: "easel-control-model" }, t("model"), this.models),
     );
     // The accordion's content is made when it is opened for the first time: the controls are beside this then.
     this.turnTo(1);
@@ -106,7 +107,7 @@ class ControlUnits extends HTMLElement {
     try {
       const shelves = await (await answered(new URL("api/v1/models", root))).json();
       const names = (shelves.controlnets ?? []).map((model) => model.name);
-      this.models.replaceChildren(h("option", { value: NO_MODEL }, t("none")), ...names.map((name) => h("option", { value: name }, name)));
+      this.models.replaceChildren(h("option", { value: "" }, t("none")), ...names.map((name) => h("option", { value: name }, name)));
     } catch (error) {
       this.fail(error);
     }
@@ -118,7 +119,9 @@ class ControlUnits extends HTMLElement {
     this.picture.hidden = !/^[0-9a-f]{32}$/.test(id);
     if (!this.picture.hidden && this.picture.src !== pictureUrl(id)) this.picture.src = pictureUrl(id);
     this.picture.alt = t("picture", { number: this.number });
-    this.models.value = this.get("model");
+    const model = this.get("model");
+    if (![...this.models.options].some(({ value }) => value === model)) this.models.append(h("option", { value: model }, model || t("none")));
+    this.models.value = model;
   }
 
   putPicture(id) {
