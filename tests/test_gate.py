@@ -246,6 +246,30 @@ def test_programs_come_in_by_bearer_token(listening: World) -> None:
         assert listening.ask("GET", "/api/v1/status", headers={"authorization": wrong}).status_code == 401
 
 
+def test_programs_may_send_the_token_as_a_password(listening: World) -> None:
+    assert listening.ask(path="/sdapi/v1/options", auth=("anybody", TOKEN)).status_code == 200
+    assert listening.ask("POST", "/api/v1/jobs", auth=("anybody", TOKEN)).status_code == 200
+    assert listening.ask(path="/sdapi/v1/options", auth=("anybody", "wrong")).status_code == 401
+
+
+@pytest.mark.parametrize("listen", [False, True])
+def test_accounts_open_one_api_and_close_it_to_all_others(listen: bool) -> None:
+    world = make_world(listen=listen, api_accounts=(("ann", "secret"), ("bo", "other")))
+    for right in (("ann", "secret"), ("bo", "other")):
+        assert world.ask("POST", "/sdapi/v1/txt2img", auth=right).status_code == 200
+    for wrong in (("ann", "other"), ("bo", ""), ("", "secret")):
+        assert world.ask("POST", "/sdapi/v1/txt2img", auth=wrong).status_code == 401
+    refused = world.ask(path="/sdapi/v1/options")
+    assert (refused.status_code, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+    assert world.ask("POST", "/api/v1/jobs", auth=("ann", "secret")).status_code == (401 if listen else 200)
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Basic //79/w==", "Basic OnNlY3JldA==", "Digest x"])
+def test_a_broken_login_is_a_wrong_login(header: str) -> None:
+    world = make_world(api_accounts=(("ann", "secret"),))
+    assert world.ask(path="/sdapi/v1/options", headers={"authorization": header}).status_code == 401
+
+
 def test_a_cookie_alone_does_not_post(listening: World) -> None:
     cookie = {"cookie": f"easel_7860={listening.gate._keys.cookie}"}
     assert listening.ask("POST", "/api/v1/jobs", headers=cookie).status_code == 403

@@ -58,6 +58,10 @@ def make_parser() -> argparse.ArgumentParser:
     serving = _command(commands, "serve", serve, "open the page in a browser (what happens without a command)")
     serving.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serving.add_argument("--listen", action="store_true", help="let other machines in; they need the printed link")
+    serving.add_argument(
+        "--api-auth", type=_accounts, default=(), metavar="USER:PASSWORD[,…]",
+        help="who may use AUTOMATIC1111's API, by basic authentication",
+    )  # fmt: skip
     serving.add_argument("--port", type=_port, default=7860, help="port to listen on (%(default)s; 0: any free one)")
     serving.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _add_folders(serving)
@@ -165,6 +169,13 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
 
 
+def _accounts(text: str) -> tuple[tuple[str, str], ...]:
+    accounts = tuple((user, password) for user, _, password in (each.partition(":") for each in text.split(",")))
+    if not all(user and password for user, password in accounts):
+        raise argparse.ArgumentTypeError("it must be USER:PASSWORD, or several of them with commas between")
+    return accounts
+
+
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port: it goes from 0 to 65535")
@@ -203,6 +214,7 @@ def serve(flags: argparse.Namespace) -> int:
         workers=flags.workers,
         extensions_dir=flags.extensions_dir.absolute(),
         safe_mode=flags.safe_mode,
+        api_accounts=flags.api_auth,
     )
     check_folders(settings)
     logs.set_up(settings.data_dir, verbose=flags.verbose)

@@ -16,6 +16,7 @@
     ├── ExtensionError             an extension cannot be installed, enabled or used HTTP 422
     ├── NotOperator                only who reads the console may do this          HTTP 403
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
+    ├── JobFailed                  the job that a client waits for failed           HTTP 500
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
     └── TrainingError              a training run cannot start or go on
@@ -185,10 +186,14 @@ class NotOperator(UserError):
 
     status = 403
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This needs the operator's token, which Easel prints in its console when it starts. Copy it from there."
-        )
+
+class JobFailed(UserError):
+    """The job that a client waits for ended without its pictures."""
+
+    status = 500
+
+    def __init__(self, reason: Sentence) -> None:
+        super().__init__("The job failed: {reason}", reason=reason)
 
 
 class EngineDied(UserError):

@@ -7,6 +7,7 @@ A page that runs in somebody's browser is not trusted because it reached 127.0.0
 requests there (CVE-2024-11045, CVE-2024-10481), under a name of its own too (DNS rebinding).
 """
 
+import base64
 import hashlib
 import hmac
 import html
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
 UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs")
+SDAPI = "/sdapi/v1/"
+"""AUTOMATIC1111's API, whose pictures come as base64 inside JSON."""
 DATASET_BYTES = 4 * 2**30
 DATASET_PATH = re.compile(r"/api/v1/datasets/[^/]+/files")
 """A whole dataset may come as one .zip."""
@@ -85,6 +88,9 @@ OTHER_SITE = Refusal(403, Sentence("This request comes from another web site, or
 NO_TOKEN = Refusal(
     401, Sentence("This Easel is open to the network and asks for its link: open the one its console shows.")
 )
+NO_ACCOUNT = Refusal(
+    401, Sentence("This API asks for a user name and a password: those that --api-auth named at the start of Easel.")
+)
 CLOSED = Refusal(404, Sentence("There is nothing here."))
 TOO_LARGE = Refusal(413, Sentence("The request is too large."))
 
@@ -123,6 +129,7 @@ class Keys:
 
     def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
         self._token = settings.token
+        self._accounts = settings.api_accounts
         self.cookie_name = f"easel_{settings.port}"
         self.cookie = hmac.new(settings.token.encode(), b"cookie", hashlib.sha256).hexdigest()
         self._announce = announce
@@ -142,7 +149,17 @@ class Keys:
 
     def has_token(self, caller: Caller) -> bool:
         scheme, _, offered = caller.header("authorization").partition(" ")
+        if scheme.lower() == "basic":  # what AUTOMATIC1111's clients send: any user, the token as the password
+            return _same(_user_and_password(offered)[1], self._token)
         return scheme.lower() == "bearer" and _same(offered.strip(), self._token)
+
+    def has_account(self, caller: Caller) -> bool:
+        """Whether it names one of the accounts of AUTOMATIC1111's API, and asks for nothing but that."""
+        scheme, _, offered = caller.header("authorization").partition(" ")
+        if scheme.lower() != "basic" or not caller.path.startswith(SDAPI):
+            return False
+        user, password = _user_and_password(offered)
+        return any(_same(user, known) & _same(password, secret) for known, secret in self._accounts)
 
     def has_cookie(self, caller: Caller) -> bool:
         # http.cookies gives up at the first odd cookie, and other programs on this host may have set one.
@@ -176,7 +193,7 @@ class Gate:
         if refusal is NO_TOKEN and self._keys.use_link(caller):
             await self._let_in(answer)
         elif refusal is not None:
-            await answer.refuse(refusal, as_json=caller.path.startswith("/api/"))
+            await answer.refuse(refusal, as_json=caller.path.startswith(("/api/", SDAPI)))
         else:
             await self._pass_on(scope, receive, answer, caller)
 
@@ -185,13 +202,22 @@ class Gate:
             return WRONG_HOST
         if CLOSED_PATHS.search(caller.path):
             return CLOSED
+        if (refusal := self._unknown(caller)) is not None:
+            return refusal
         if not self._is_own_origin(caller):
             return OTHER_SITE
-        if self._settings.listen and not (self._keys.has_token(caller) or self._keys.has_cookie(caller)):
-            return NO_TOKEN
         if _declared_length(caller) > _limit(caller):
             return TOO_LARGE
         return None
+
+    def _unknown(self, caller: Caller) -> Refusal | None:
+        """Why somebody who does not say who they are goes no further."""
+        keys = self._keys
+        if keys.has_token(caller) or keys.has_account(caller):
+            return None
+        if self._settings.api_accounts and caller.path.startswith(SDAPI):
+            return NO_ACCOUNT
+        return NO_TOKEN if self._settings.listen and not keys.has_cookie(caller) else None
 
     def _is_own_host(self, host: str) -> bool:
         """Names a rebinding site cannot have: loopback and this machine's own; when listening, any IP address."""
@@ -206,7 +232,7 @@ class Gate:
         if caller.has("origin"):
             if not _is_origin_of(caller.header("origin"), caller.header("host")):
                 return False
-        elif caller.can_change_something and not self._keys.has_token(caller):
+        elif caller.can_change_something and not (self._keys.has_token(caller) or self._keys.has_account(caller)):
             return not (self._settings.listen or caller.is_from_browser)
         site = caller.header("sec-fetch-site")
         if site in ("", "same-origin", "none"):
@@ -233,7 +259,7 @@ class Gate:
             if not counted.is_too_large:
                 raise
         if counted.is_too_large and not answer.has_started:
-            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith("/api/"))
+            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith(("/api/", SDAPI)))
 
 
 class Counted:
@@ -282,12 +308,14 @@ class Answer:
 
     async def refuse(self, refusal: Refusal, *, as_json: bool) -> None:
         self.is_withheld = lambda: False
-        close = {"connection": "close"} if refusal is TOO_LARGE else {}
+        headers = {"connection": "close"} if refusal is TOO_LARGE else {}
+        if refusal is NO_ACCOUNT:
+            headers = {"www-authenticate": 'Basic realm="Easel", charset="UTF-8"'}
         if not as_json:
-            await self.text(refusal.status, str(refusal.why), close)
+            await self.text(refusal.status, str(refusal.why), headers)
             return
         body = {"error": {"kind": "Refused", **refusal.why.to_json()}}
-        await self._whole(refusal.status, json.dumps(body), "application/json", close)
+        await self._whole(refusal.status, json.dumps(body), "application/json", headers)
 
     async def text(self, status: int, text: str, headers: dict[str, str]) -> None:
         page = f"<!doctype html><title>Easel</title><p>{html.escape(text)}</p>"
@@ -306,12 +334,21 @@ def _limit(caller: Caller) -> int:
     path = caller.path.rstrip("/")
     if DATASET_PATH.fullmatch(path) and caller.method == "POST":
         return DATASET_BYTES
-    return UPLOAD_BYTES if path in UPLOAD_PATHS else BODY_BYTES
+    return UPLOAD_BYTES if path in UPLOAD_PATHS or path.startswith(SDAPI) else BODY_BYTES
 
 
 def _declared_length(caller: Caller) -> int:
     length = caller.header("content-length")
     return int(length) if length.isascii() and length.isdigit() else 0
+
+
+def _user_and_password(encoded: str) -> tuple[str, str]:
+    """Of HTTP's basic authentication (RFC 7617); ("", "") for what is none."""
+    try:
+        user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return user, password
 
 
 def _same(offered: str, secret: str) -> bool:

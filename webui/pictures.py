@@ -66,6 +66,21 @@ def read_picture(path: Path, least: int | None = None) -> Image.Image:
         return flat if turn is None else flat.transpose(turn)
 
 
+def read_mask(path: Path) -> Image.Image:
+    """Upright 8 bit grey: what is painted in the alpha channel where that is not all opaque, else the brightness.
+
+    Raises `UnusablePicture`.
+    """
+    with _opened(path) as image:
+        turn = TURNS.get(_orientation(image))
+        if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+            alpha = image.convert("RGBA").getchannel("A")
+            mask = alpha if alpha.getextrema() != (255, 255) else to_rgb(image).convert("L")
+        else:
+            mask = to_rgb(image).convert("L")
+        return mask if turn is None else mask.transpose(turn)
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB; what is transparent becomes white."""
     if image.mode[0] == "I" or image.mode == "F":

@@ -87,6 +87,11 @@ _SCHEDULE_BY_NAME = {
 }
 
 
+def sampler_aliases(sampler: str) -> tuple[str, ...]:
+    """The short names of old for a sampler, in order."""
+    return tuple(alias for alias, name in _ALIASES.items() if name == sampler)
+
+
 def canonical_sampler(name: str) -> tuple[str, str | None]:
     """Sampler and, when an old joined name such as "DPM++ 2M Karras" holds one, schedule.
 

@@ -34,6 +34,8 @@ class Settings:
 
     operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
     """Shown by the console alone: whoever knows it may install and enable extensions."""
+    api_accounts: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """(user, password) of the clients of AUTOMATIC1111's API; with any, that API asks for one on loopback too."""
 
     @property
     def database(self) -> Path:

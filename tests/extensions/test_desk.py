@@ -263,7 +263,7 @@ def test_a_link_in_a_folder_or_repository_is_refused_and_nothing_is_left(home: P
 
 @pytest.mark.parametrize("address", ["ext::sh -c id", "--upload-pack=id", "git@host:x", "file:///nowhere/at/all"])
 def test_an_address_that_is_none_is_refused_in_words(address: str, home: Path):
-    with pytest.raises(ExtensionError, match="no address of a git repository|could not be fetched"):
+    with pytest.raises(ExtensionError, match=r"no address of a git repository|could not be fetched"):
         desk(home).install(address)
     assert nothing_is_left(home)
 
@@ -435,9 +435,9 @@ def test_the_options_of_a_request_are_checked_named_and_reduced(home: Path):
     here: ExtensionDesk = desk(home)
     assert here.checked({"film_grain": {"amount": 1}}) == {"film_grain": {"amount": 1.0}}
     assert here.checked({"film_grain": {"amount": 0.0}}) == {}
-    with pytest.raises(UnknownName, match="Unknown field 'size'. Known: amount"):
+    with pytest.raises(UnknownName, match=r"Unknown field 'size'. Known: amount"):
         here.checked({"film_grain": {"size": 1}})
-    with pytest.raises(InvalidRequest, match="Amount .* from 0.0 to 1.0, not '2'"):
+    with pytest.raises(InvalidRequest, match=r"Amount .* from 0.0 to 1.0, not '2'"):
         here.checked({"film_grain": {"amount": 2}})
-    with pytest.raises(UnknownName, match="Unknown extension 'sand'. Known: film_grain"):
+    with pytest.raises(UnknownName, match=r"Unknown extension 'sand'. Known: film_grain"):
         here.checked({"sand": {}})

@@ -18,7 +18,8 @@ from webui.sentences import PLACEHOLDER, Sentence
 from webui.settings import ROOT
 
 CONSOLE_ONLY = (
-    "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py", "webui/generate.py", "webui/jobs/schema.py", "webui/lock.py",
+    "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py", "webui/generate.py",
+    "webui/jobs/schema.py", "webui/lock.py",
     "webui/startup.py", "webui/train.py", "webui/training/embedded/",
 )  # fmt: skip
 """Commands, and what prevents the start: no page is there to show it."""

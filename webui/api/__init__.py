@@ -2,12 +2,13 @@
 
 from fastapi import FastAPI
 
+from webui.api import sdapi, v1
 from webui.api.errors import install_error_handlers
-from webui.api.v1 import router
 from webui.app import App
 
 
 def mount_api(fastapi: FastAPI, app: App) -> None:
-    """Add every route under /api and the answers for errors. Call before Gradio takes the rest of the paths."""
+    """Add every route of both APIs and the answers for errors. Call before Gradio takes the rest of the paths."""
     install_error_handlers(fastapi)
-    fastapi.include_router(router(app))
+    for api in (v1, sdapi):
+        fastapi.include_router(api.router(app))

@@ -25,6 +25,8 @@ from webui.settings import Settings
 
 log = logging.getLogger(__name__)
 
+EXTENSIONS = "extensions.json"
+"""In the data folder: what is enabled."""
 MOST_FAILURES = 3
 """In a session; then it is disabled."""
 
@@ -40,7 +42,7 @@ class Measured:
 
 
 def shelf_of(settings: Settings) -> Shelf:
-    state = StateFile(settings.data_dir / "extensions.json")
+    state = StateFile(settings.data_dir / EXTENSIONS)
     return Shelf(settings.extensions_dir, state, safe_mode=settings.safe_mode)
 
 

@@ -15,6 +15,7 @@ from webui.errors import ExtensionError, NotOperator
 from webui.extensions.desk import ExtensionDesk
 from webui.extensions.sources import is_address
 
+PREFIX = "/extensions"
 HEADER = "X-Easel-Operator"
 
 
@@ -31,7 +32,7 @@ class Origin(BaseModel):
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter(prefix="/extensions", tags=["extensions"])
+    router = APIRouter(prefix=PREFIX)
     desk = app.extensions
 
     @router.get("")
@@ -49,8 +50,10 @@ def routes(app: App) -> APIRouter:
         """Pictures are drawn without it from now on. Whoever may draw may do this."""
         return desk.disable(name)
 
-    router.include_router(_of_operator(app))
-    return router
+    both = APIRouter(tags=["extensions"])
+    both.include_router(router)
+    both.include_router(_of_operator(app))
+    return both
 
 
 def _of_operator(app: App) -> APIRouter:
@@ -58,9 +61,11 @@ def _of_operator(app: App) -> APIRouter:
 
     def check(operator: Annotated[str, Header(alias=HEADER, max_length=200)] = "") -> None:
         if not secrets.compare_digest(operator.encode(), app.settings.operator_token.encode()):
-            raise NotOperator
+            raise NotOperator(
+                "This needs the operator's token, which Easel prints in its console when it starts. Copy it from there."
+            )
 
-    router = APIRouter(dependencies=[Depends(check)])
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(check)])
     desk = app.extensions
 
     @router.post("", status_code=201)

@@ -1,0 +1,109 @@
+"""POST txt2img and img2img: a job like any other, answered when it is over."""
+
+import asyncio
+import base64
+import json
+import time
+from typing import Any
+
+from fastapi import APIRouter
+
+from webui import __version__
+from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
+from webui.api.sdapi.names import checkpoint_named
+from webui.api.sdapi.translation import Translated, image_to_image, text_to_image
+from webui.api.sdapi.uploads import receive, receive_mask
+from webui.api.sdapi.waiting import finished
+from webui.app import App
+from webui.errors import InvalidRequest, NotFound
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/txt2img")
+    async def txt2img(body: TextBody) -> dict[str, Any]:
+        """Draw from words. Answers when all pictures are made."""
+        translated = text_to_image(body, lambda name: checkpoint_named(app.library, name))
+        return await _drawn(app, body, translated)
+
+    @router.post("/img2img")
+    async def img2img(body: ImageBody) -> dict[str, Any]:
+        """Draw from a picture, and into the mask if there is one. Answers when all pictures are made."""
+        if not body.init_images:
+            raise NotFound("Init image not found: init_images holds no picture.")
+        if len(body.init_images) > 1:
+            raise InvalidRequest("Send one picture in init_images; several are several requests.")
+        translated = image_to_image(body, lambda name: checkpoint_named(app.library, name))
+        picture = await asyncio.to_thread(receive, app.inputs, body.init_images[0])
+        values = {**translated.values, "image": picture.id}
+        if body.mask:
+            values["mask"] = await asyncio.to_thread(
+                receive_mask, app.inputs, body.mask, (picture.width, picture.height), is_hard=body.mask_round
+            )
+        return await _drawn(app, body, Translated(kind=translated.kind, values=values, styles=translated.styles))
+
+    return router
+
+
+async def _drawn(app: App, body: Drawing, translated: Translated) -> dict[str, Any]:
+    record = await asyncio.to_thread(app.submit, translated.kind, translated.values, styles=translated.styles)
+    job = await finished(app, record.id)
+    if not body.override_settings_restore_afterwards and "checkpoint" in translated.values:
+        await asyncio.to_thread(app.options.change, default_checkpoint=translated.values["checkpoint"])
+    images: list[str] = []
+    if body.send_images:
+        for picture in job["pictures"]:
+            content = await asyncio.to_thread(app.picture_content, app.picture(picture["id"]))
+            images.append(base64.b64encode(content).decode("ascii"))
+    return {"images": images, "parameters": _echo(body), "info": json.dumps(_info(app, job, body), ensure_ascii=False)}
+
+
+def _echo(body: Drawing) -> dict[str, Any]:
+    """The request as it was understood, defaults filled in; the pictures only where they are asked for."""
+    echoed = body.model_dump()
+    if isinstance(body, ImageBody) and not body.include_init_images:
+        echoed |= {"init_images": None, "mask": None}
+    return echoed
+
+
+def _info(app: App, job: dict[str, Any], body: Drawing) -> dict[str, Any]:
+    """What AUTOMATIC1111 tells about finished pictures."""
+    request, pictures = job["request"], job["pictures"]
+    passport = app.library.passports().get(request["checkpoint"])
+    seeds = [picture["seed"] for picture in pictures]
+    texts = [picture["parameters"] for picture in pictures]
+    return {
+        "prompt": request["prompt"],
+        "all_prompts": [request["prompt"]] * len(pictures),
+        "negative_prompt": request["negative_prompt"],
+        "all_negative_prompts": [request["negative_prompt"]] * len(pictures),
+        "seed": seeds[0] if seeds else request["seed"],
+        "all_seeds": seeds,
+        "subseed": request.get("variation_seed", -1),
+        "all_subseeds": [request.get("variation_seed", -1)] * len(pictures),
+        "subseed_strength": request.get("variation_strength", 0.0),
+        "width": request["width"],
+        "height": request["height"],
+        "sampler_name": request["sampler"],
+        "cfg_scale": request["guidance_scale"],
+        "steps": request["num_inference_steps"],
+        "batch_size": request["batch_size"],
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": request["checkpoint"],
+        "sd_model_hash": passport.hash if passport is not None else None,
+        "sd_vae_name": request.get("vae") or None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": body.seed_resize_from_w,
+        "seed_resize_from_h": body.seed_resize_from_h,
+        "denoising_strength": request.get("strength", body.denoising_strength),
+        "extra_generation_params": {"Schedule type": request["schedule"]},
+        "index_of_first_image": 0,
+        "infotexts": texts,
+        "styles": body.styles or [],
+        "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(job["created"])),
+        "clip_skip": request["clip_skip"],
+        "is_using_inpainting_conditioning": False,
+        "version": __version__,
+    }

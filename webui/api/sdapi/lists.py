@@ -1,0 +1,132 @@
+"""What there is to choose from, in AUTOMATIC1111's shapes."""
+
+from typing import Any
+
+import psutil
+from fastapi import APIRouter
+
+from webui.api.sdapi.names import title
+from webui.app import App
+from webui.registry import SAMPLERS, SCHEDULES, sampler_aliases
+from webui.upscalers import upscaler_names
+
+LATENT_MODES = (
+    *("Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)"),
+    *("Latent (nearest)", "Latent (nearest-exact)"),
+)
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter()
+    _add_choices(router, app)
+    _add_files(router, app)
+    _add_machine(router)
+    return router
+
+
+def _add_choices(router: APIRouter, app: App) -> None:
+    @router.get("/samplers")
+    def samplers() -> list[dict[str, Any]]:
+        return [{"name": name, "aliases": list(sampler_aliases(name)), "options": {}} for name in SAMPLERS]
+
+    @router.get("/schedulers")
+    def schedulers() -> list[dict[str, Any]]:
+        return [
+            {
+                "name": name.lower().replace(" ", "_"),
+                "label": name,
+                "aliases": None,
+                "default_rho": {"Karras": 7.0, "Polyexponential": 1.0}.get(name, -1.0),
+                "need_inner_model": name in ("SGM Uniform", "Simple", "Normal", "DDIM", "Beta", "Align Your Steps"),
+            }
+            for name in SCHEDULES
+        ]
+
+    @router.get("/latent-upscale-modes")
+    def latent_upscale_modes() -> list[dict[str, str]]:
+        return [{"name": name} for name in LATENT_MODES]
+
+    @router.get("/prompt-styles")
+    def prompt_styles() -> list[dict[str, str]]:
+        app.prompts.styles.refresh()
+        return [
+            {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative_prompt}
+            for style in app.prompts.styles.styles.values()
+        ]
+
+    @router.get("/scripts")
+    def scripts() -> dict[str, list[str]]:
+        return {"txt2img": [], "img2img": []}
+
+    @router.get("/script-info")
+    def script_info() -> list[dict[str, Any]]:
+        return []
+
+    @router.get("/extensions")
+    def extensions() -> list[dict[str, Any]]:
+        return []
+
+    @router.get("/hypernetworks")
+    def hypernetworks() -> list[dict[str, Any]]:
+        return []
+
+    @router.get("/face-restorers")
+    def face_restorers() -> list[dict[str, Any]]:
+        return []
+
+
+def _add_files(router: APIRouter, app: App) -> None:
+    @router.get("/upscalers")
+    def upscalers() -> list[dict[str, Any]]:
+        return [
+            {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": 4}
+            for name in upscaler_names(app.settings.models_dir)
+        ]
+
+    @router.get("/realesrgan-models")
+    def realesrgan_models() -> list[dict[str, Any]]:
+        built_in = ("None", "Lanczos", "Nearest")
+        names = upscaler_names(app.settings.models_dir)
+        return [{"name": name, "path": None, "scale": 4} for name in names if name not in built_in]
+
+    @router.get("/sd-models")
+    def sd_models() -> list[dict[str, Any]]:
+        return [
+            {
+                "title": title(passport), "model_name": passport.name, "hash": None, "sha256": None,
+                "filename": passport.name, "config": None,
+            }
+            for passport in app.library.passports().values()
+            if passport.problem is None
+        ]  # fmt: skip
+
+    @router.get("/sd-vae")
+    def sd_vae() -> list[dict[str, Any]]:
+        return [{"model_name": name, "filename": name} for name in app.models()["vae"]]
+
+    @router.get("/embeddings")
+    def embeddings() -> dict[str, Any]:
+        unknown = {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "shape": 0, "vectors": 0}
+        return {"loaded": dict.fromkeys(app.models()["embeddings"], unknown), "skipped": {}}
+
+    @router.get("/loras")
+    def loras() -> list[dict[str, Any]]:
+        return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in app.models()["loras"]]
+
+    def refresh() -> None:
+        """Look at the models folder again."""
+        app.refresh_models()
+
+    for what in ("checkpoints", "vae", "embeddings", "loras"):
+        router.add_api_route(f"/refresh-{what}", refresh, methods=["POST"], name=f"refresh_{what}")
+
+
+def _add_machine(router: APIRouter) -> None:
+    @router.get("/memory")
+    def memory() -> dict[str, Any]:
+        """Of this machine; what the engine's card holds is the engine's to know."""
+        ram = psutil.virtual_memory()
+        return {
+            "ram": {"free": ram.available, "used": ram.total - ram.available, "total": ram.total},
+            "cuda": {"error": "The server process does not use the card."},
+        }

@@ -1,0 +1,157 @@
+"""From a request in AUTOMATIC1111's names to one in ours. Knows neither HTTP nor jobs.
+
+What Easel has no counterpart for is taken at the value that does nothing and refused at any other, by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
+from webui.errors import InvalidRequest, UnknownName
+from webui.metadata import parse_infotext
+from webui.params import parameters
+from webui.registry import CHOICES
+from webui.requests import REQUESTS
+
+SAME: Mapping[str, str] = {
+    "prompt": "prompt",
+    "negative_prompt": "negative_prompt",
+    "seed": "seed",
+    "batch_size": "batch_size",
+    "n_iter": "batch_count",
+    "steps": "num_inference_steps",
+    "cfg_scale": "guidance_scale",
+    "width": "width",
+    "height": "height",
+    "s_churn": "s_churn",
+    "s_tmin": "s_tmin",
+    "s_tmax": "s_tmax",
+    "s_noise": "s_noise",
+}
+"""Their name -> ours, where the values mean the same. None asks for the default."""
+
+WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
+    "restore_faces": (None, False),
+    "distilled_cfg_scale": (None,),
+    "s_min_uncond": (None, 0.0),
+    "disable_extra_networks": (False,),
+    "comments": (None, {}),
+    "script_name": (None, "", "None"),
+    "firstphase_width": (0,),
+    "firstphase_height": (0,),
+    "firstpass_image": (None,),
+    "latent_mask": (None,),
+    "initial_noise_multiplier": (None, 1.0),
+    "image_cfg_scale": (None, 1.5),
+}
+"""Fields that nothing here answers to -> their values that ask for nothing."""
+
+LATER: Mapping[str, tuple[Any, ...]] = {
+    "tiling": (None, False),
+    "enable_hr": (False,),
+    "subseed_strength": (None, 0.0),
+    "seed_resize_from_w": (None, -1, 0),
+    "seed_resize_from_h": (None, -1, 0),
+    "refiner_checkpoint": (None, "", "None"),
+}
+
+SETTINGS: Mapping[str, str] = {
+    "sd_model_checkpoint": "checkpoint",
+    "CLIP_stop_at_last_layers": "clip_skip",
+    "eta_noise_seed_delta": "eta_noise_seed_delta",
+    "emphasis": "emphasis",
+    "always_discard_next_to_last_sigma": "discard_next_to_last_sigma",
+}
+"""Settings of theirs that a single job may override -> fields of ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translated:
+    """A request in our names, without the pictures it begins with."""
+
+    kind: str
+    values: Mapping[str, Any]
+    styles: Sequence[str] = field(default_factory=tuple)
+
+
+def text_to_image(body: TextBody, checkpoint_of: Callable[[str], str]) -> Translated:
+    """`checkpoint_of` finds our name of a checkpoint that they call by title, file name or hash.
+
+    Raises `InvalidRequest` or `UnknownName`.
+    """
+    return Translated(kind="txt2img", values=_values(body, "txt2img", checkpoint_of), styles=tuple(body.styles or ()))
+
+
+def image_to_image(body: ImageBody, checkpoint_of: Callable[[str], str]) -> Translated:
+    """The same for img2img, and for inpainting where there is a mask."""
+    kind = "inpaint" if body.mask else "img2img"
+    values = _values(body, kind, checkpoint_of)
+    values["strength"] = 0.75 if body.denoising_strength is None else body.denoising_strength
+    values["resize_mode"] = _by_number("resize_mode", body.resize_mode)
+    if kind == "inpaint":
+        values |= {
+            "mask_blur": body.mask_blur_x if body.mask_blur is None else body.mask_blur,
+            "mask_mode": _by_number("inpainting_mask_invert", body.inpainting_mask_invert, "mask_mode"),
+            "masked_content": _by_number("inpainting_fill", body.inpainting_fill, "masked_content"),
+            "inpaint_area": "Only masked" if body.inpaint_full_res else "Whole picture",
+            "padding": body.inpaint_full_res_padding,
+        }
+    return Translated(kind=kind, values=values, styles=tuple(body.styles or ()))
+
+
+def _values(body: Drawing, kind: str, checkpoint_of: Callable[[str], str]) -> dict[str, Any]:
+    _refuse_the_impossible(body)
+    values = {ours: getattr(body, theirs) for theirs, ours in SAME.items() if getattr(body, theirs) is not None}
+    values["sampler"] = body.sampler_name or body.sampler_index or "Euler"
+    if body.scheduler:
+        values["schedule"] = body.scheduler
+    if body.eta is not None:
+        values |= {"eta": body.eta, "ddim_eta": body.eta}  # theirs is of whichever sampler draws
+    values |= _overridden(body.override_settings or {}, checkpoint_of)
+    if body.infotext:
+        values = {**values, **_unnamed(parse_infotext(body.infotext), body, kind)}
+    return values
+
+
+def _refuse_the_impossible(body: Drawing) -> None:
+    for name, harmless in {**WITHOUT_EFFECT, **LATER}.items():
+        value = getattr(body, name, harmless[0])
+        if value not in harmless:
+            raise InvalidRequest(
+                "Easel has nothing for {name} = {value}. Leave the field out.", name=name, value=repr(value)[:80]
+            )
+    for title, script in body.alwayson_scripts.items():
+        arguments = script.get("args", []) if isinstance(script, dict) else script
+        if arguments and arguments != [False]:
+            raise UnknownName("script", title, ())
+
+
+def _overridden(settings: Mapping[str, Any], checkpoint_of: Callable[[str], str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in SETTINGS:
+            raise UnknownName("setting", name, SETTINGS)
+        values[SETTINGS[name]] = checkpoint_of(str(value)) if name == "sd_model_checkpoint" else value
+    return values
+
+
+def _unnamed(read: Mapping[str, object], body: Drawing, kind: str) -> dict[str, Any]:
+    """What an infotext says about fields that the client left out."""
+    named = {SAME.get(name, name) for name in body.model_fields_set}
+    if {"sampler_name", "sampler_index"} & named:
+        named.add("sampler")
+    if "scheduler" in named:
+        named.add("schedule")
+    fields = parameters(REQUESTS[kind])
+    return {name: value for name, value in read.items() if name in fields and name not in named}
+
+
+def _by_number(name: str, number: int, registry: str = "") -> Any:
+    choices = CHOICES[registry or name]
+    if not 0 <= number < len(choices):
+        raise InvalidRequest(
+            "{name} must be a whole number from 0 to {most}, not {value}.",
+            name=name, most=len(choices) - 1, value=number,
+        )  # fmt: skip
+    return choices[number]
