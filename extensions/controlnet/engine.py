@@ -80,7 +80,7 @@ class Engine(EngineHooks[object]):
                 continue
             try:
                 picture = self._picture_of(unit)
-                path = find(self.context.models_dir, unit.model)
+                path = self._path_of(unit)
                 key = _key(path, components)
                 if key not in loaded:
                     loaded[key] = before.get(key) or self._load(path, components)
@@ -90,6 +90,11 @@ class Engine(EngineHooks[object]):
                     Sentence("ControlNet unit {number} was left out: {problem}", number=number, problem=error.sentence)
                 )
         self.context.cache["networks"] = loaded
+
+    def _path_of(self, unit: Unit) -> Path:
+        if not unit.model:
+            raise CheckpointError("it has no ControlNet. Choose one.")
+        return find(self.context.models_dir, unit.model)
 
     def _load(self, path: Path, components: Components) -> Network:
         tensors = None if path.is_dir() else self.context.read_weights(path).tensors

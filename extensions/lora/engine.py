@@ -2,17 +2,27 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 
-from webui.extension import CheckpointError, Components, EngineContext, EngineHooks, Sentence, Tag
+from webui.extension import (
+    CheckpointError,
+    Components,
+    EngineContext,
+    EngineHooks,
+    Sentence,
+    Step,
+    Tag,
+    contextmanager,
+    replace,
+)
 
 from .files import LoraFile, sorted_by_layer
-from .mixture import Mixture, Networks, Part, fit, mix
+from .mixture import Mixture, Networks, Part, Swapped, fit, mix, swapped
 from .names import Place
 from .shelf import Found, Shelf, header
 from .tags import Wanted, wanted
@@ -40,29 +50,52 @@ class Kept:
     """What the last job made of a checkpoint, for the next one that asks for the same."""
 
     key: object
-    mixture: Mixture
+    mixtures: tuple[tuple[float, Mixture], ...]
+    """The share of the steps from which on it counts, and the mixture; the first begins at 0."""
     told: tuple[Sentence, ...]
+
+    def at(self, share: float) -> Mixture:
+        return [mixture for begin, mixture in self.mixtures if begin <= share][-1]
 
 
 class Engine(EngineHooks[None]):
-    """Weights in `patch`, hashes in `before_save`."""
+    """Weights in `patch`, other ones in `before_step` where a LoRA begins or ends, hashes in `before_save`."""
 
     def __init__(self, options: None, context: EngineContext) -> None:
         super().__init__(options, context)
         self._used: dict[str, Path] = {}
+        self._kept: Kept | None = None
+        self._inside: Swapped | None = None
+        self._mixture: Mixture | None = None
 
-    def patch(self, components: Components, tags: tuple[Tag, ...]) -> AbstractContextManager[None]:
+    @contextmanager
+    def patch(self, components: Components, tags: tuple[Tag, ...]) -> Iterator[None]:
         asked, problems = wanted(tags)
         for problem in problems:
             self.context.warn(problem)
         chosen = tuple(self._found(asked))
         if not chosen:
-            return nullcontext()
+            yield
+            return
         self._used |= {each.wanted.name: each.path for each in chosen}
-        kept = self._kept(components, chosen)
+        kept = self._again_or_made(components, chosen)
         for told in kept.told:
             self.context.warn(told)
-        return kept.mixture.applied()
+        first = kept.at(0.0)
+        with swapped(first) as inside:
+            self._kept, self._inside, self._mixture = kept, inside, first
+            try:
+                yield
+            finally:
+                self._kept = self._inside = self._mixture = None
+
+    def before_step(self, x: torch.Tensor, step: Step) -> torch.Tensor:
+        if self._kept is not None and self._inside is not None:
+            mixture = self._kept.at((step.index - 1) / step.total)
+            if mixture is not self._mixture:
+                self._inside.put(mixture)
+                self._mixture = mixture
+        return x
 
     def before_save(self, image: object, picture: int) -> Mapping[str, str]:
         """ "Lora hashes", as AUTOMATIC1111 writes them: name and 12 digits, by which other programs find the file."""
@@ -81,12 +114,12 @@ class Engine(EngineHooks[None]):
                 self.context.warn(_ambiguous(found, self.context.models_dir))
             yield Chosen(each, found.path)
 
-    def _kept(self, components: Components, chosen: Sequence[Chosen]) -> Kept:
+    def _again_or_made(self, components: Components, chosen: Sequence[Chosen]) -> Kept:
         """What was made for the job before, when it is the same; else it is made now, the old one given back first."""
         by_unet: WeakKeyDictionary[nn.Module, Kept] = self.context.cache.setdefault("mixtures", WeakKeyDictionary())
         key = tuple(each.key for each in chosen)
         kept = by_unet.get(components.unet)
-        if kept is not None and kept.key == key and kept.mixture.is_current():
+        if kept is not None and kept.key == key and all(mixture.is_current() for _, mixture in kept.mixtures):
             return kept
         by_unet.pop(components.unet, None)
         del kept
@@ -97,14 +130,17 @@ class Engine(EngineHooks[None]):
         networks = Networks(components.unet, components.unet.config.layers_per_block, components.text_encoders)
         known = networks.places()
         files: dict[Path, LoraFile | CheckpointError] = {}
-        parts, told = [], []
+        parts: list[tuple[Wanted, Part]] = []
+        told = []
         for each in chosen:
             if each.path not in files:
                 files[each.path] = self._read(each.path)
             part, sentence = _part(each, files[each.path], networks, known)
             told.append(sentence)
-            parts.extend([part] if part else [])
-        return Kept(key, mix(parts, networks), tuple(told))
+            parts.extend([(each.wanted, part)] if part else [])
+        begins = sorted({0.0, *(share for each, _ in parts for share in (each.start, each.end) if 0 < share < 1)})
+        mixtures = tuple((begin, mix((part_at(*each, begin) for each in parts), networks)) for begin in begins)
+        return Kept(key, mixtures, tuple(told))
 
     def _read(self, path: Path) -> LoraFile | CheckpointError:
         try:
@@ -119,6 +155,11 @@ class Engine(EngineHooks[None]):
             self.context.cache[key] = file_hash(path)
         found: str = self.context.cache[key]
         return found
+
+
+def part_at(asked: Wanted, part: Part, share: float) -> Part:
+    """The LoRA as it is when `share` of the steps is done."""
+    return part if asked.is_on(share) else replace(part, unet=0.0)
 
 
 def _part(

@@ -96,29 +96,53 @@ class _Swap:
     mixed: torch.Tensor
 
 
+@dataclass(frozen=True)
 class Mixture:
     """The weights under a set of LoRAs, beside the originals."""
 
-    def __init__(self, swaps: Sequence[_Swap]) -> None:
-        self._swaps = swaps
+    swaps: tuple[_Swap, ...]
 
     def is_current(self) -> bool:
         """Whether the networks still hold the very weights that this was computed from."""
         return all(
             swap.parameter.data_ptr() == swap.original.data_ptr() and swap.parameter.dtype == swap.original.dtype
-            for swap in self._swaps
+            for swap in self.swaps
         )
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The networks have the mixed weights inside, and outside the originals, whatever happens."""
-        try:
-            for swap in self._swaps:
-                swap.parameter.data = swap.mixed
-            yield
-        finally:
-            for swap in self._swaps:
-                swap.parameter.data = swap.original.to(swap.parameter.device)
+
+class Swapped:
+    """What is in the networks instead of their own weights."""
+
+    def __init__(self) -> None:
+        self._originals: dict[nn.Parameter, torch.Tensor] = {}
+
+    def put(self, mixture: Mixture) -> None:
+        """Have this mixture in the networks and nothing of the one before.
+
+        In the middle of a job they may have gone over to fp32: what comes in then does too.
+        """
+        mixed = {swap.parameter: swap.mixed for swap in mixture.swaps}
+        for swap in mixture.swaps:
+            self._originals.setdefault(swap.parameter, swap.original)
+        for parameter, original in self._originals.items():
+            parameter.data = mixed.get(parameter, original).to(parameter.device, parameter.dtype)
+
+    def restore(self) -> None:
+        """Have the very originals in the networks again."""
+        for parameter, original in self._originals.items():
+            parameter.data = original.to(parameter.device)
+        self._originals.clear()
+
+
+@contextmanager
+def swapped(mixture: Mixture) -> Iterator[Swapped]:
+    """The networks have the mixed weights inside, and outside the originals, whatever happens."""
+    inside = Swapped()
+    try:
+        inside.put(mixture)
+        yield inside
+    finally:
+        inside.restore()
 
 
 def mix(parts: Iterable[Part], networks: Networks) -> Mixture:
@@ -134,7 +158,7 @@ def mix(parts: Iterable[Part], networks: Networks) -> Mixture:
             parameter = networks.parameter(place, name)
             assert parameter is not None
             swaps.append(_Swap(parameter, parameter.data, _mixed(parameter.data, changes)))
-    return Mixture(swaps)
+    return Mixture(tuple(swaps))
 
 
 def _mixed(weight: torch.Tensor, changes: Sequence[tuple[Change, float]]) -> torch.Tensor:

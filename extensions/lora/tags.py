@@ -17,6 +17,14 @@ class Wanted:
     unet: float = 1.0
     rank: int | None = None
     """How much of it is used at most, in ranks from the first on; None: all."""
+    start: float = 0.0
+    """Share of a pass' steps from which on it is in the UNet. The text is encoded only once, so `te` counts always."""
+    end: float = 1.0
+    """Share of the steps before which it is in the UNet; 1: to the end."""
+
+    def is_on(self, share: float) -> bool:
+        """Whether the UNet has it when `share` (0 to below 1) of the steps is done."""
+        return self.start <= share < self.end
 
 
 def wanted(tags: Iterable[Tag]) -> tuple[tuple[Wanted, ...], tuple[Sentence, ...]]:
@@ -37,7 +45,8 @@ def wanted(tags: Iterable[Tag]) -> tuple[tuple[Wanted, ...], tuple[Sentence, ...
 
 
 def _wanted(tag: Tag) -> Wanted:
-    """As AUTOMATIC1111 reads it: text encoders, UNet, rank in this order, or by the names te, unet, dyn."""
+    """As AUTOMATIC1111 reads it: text encoders, UNet, rank in this order, or by the names te, unet, dyn. `start` and
+    `end` are our own."""
     te, unet, rank = (*tag.values[:3], *[""] * 3)[:3]
     te = tag.named.get("te", te)
     unet = tag.named.get("unet", unet)
@@ -48,6 +57,8 @@ def _wanted(tag: Tag) -> Wanted:
         te=strength,
         unet=_number(unet) if unet else strength,
         rank=max(1, int(_number(rank))) if rank else None,
+        start=_number(tag.named.get("start", "0")),
+        end=_number(tag.named.get("end", "1")),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from webui.extension import EngineContext, Sentence
+from webui.extension import EngineContext, Sentence, Step
 
 
 def engine_context(
@@ -32,3 +32,7 @@ def read_lora(path: Path) -> Any:
     from webui.engine.extensions import read_weights
 
     return sorted_by_layer(path, read_weights(path))
+
+
+def a_step(index: int, total: int, phase: str = "sampling") -> Step:
+    return Step(index=index, total=total, phase=phase, pictures=(0,), sigma=1.0)

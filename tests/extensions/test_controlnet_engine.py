@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from extensions.controlnet.options import Options
+from tests.extensions.contexts import a_step, engine_context
 
 pytestmark = pytest.mark.torch
 
@@ -120,7 +121,6 @@ class Job:
         import torch
 
         from extensions.controlnet.engine import Engine
-        from tests.extensions.contexts import engine_context
         from webui.extension import Components
         from webui.requests import TextToImage
 
@@ -159,15 +159,9 @@ class Job:
         import torch
 
         with torch.inference_mode():
-            steered = self.engine(**values).unet_inputs(self.inputs_of(size=size), step or at(1))
+            steered = self.engine(**values).unet_inputs(self.inputs_of(size=size), step or a_step(1, 10))
         down, middle = steered.down_block_additional_residuals, steered.mid_block_additional_residual
         return [] if down is None else [*down, middle]
-
-
-def at(index, total=10, phase="sampling"):
-    from webui.extension import Step
-
-    return Step(index=index, total=total, phase=phase, pictures=(0,), sigma=1.0)
 
 
 @pytest.fixture
@@ -211,7 +205,7 @@ def test_diffusers_pipeline_gives_its_unet_the_same_residuals(job, checkpoints, 
             unconditional_rows=1, sigma=1.0,
         )  # fmt: skip
         with torch.inference_mode():
-            steered = engine.unet_inputs(inputs, at(number, 2))
+            steered = engine.unet_inputs(inputs, a_step(number, 2))
         theirs = [*others["down_block_additional_residuals"], others["mid_block_additional_residual"]]
         ours = [*steered.down_block_additional_residuals, steered.mid_block_additional_residual]
         assert close(ours, theirs)
@@ -285,7 +279,7 @@ def test_controlnet_is_more_important_leaves_the_negative_half_alone_besides(job
     ],
 )
 def test_a_unit_steers_in_its_share_of_the_steps(job, values, steps):
-    assert [index for index in range(1, 11) if job.residuals(at(index), **values)] == list(steps)
+    assert [index for index in range(1, 11) if job.residuals(a_step(index, 10), **values)] == list(steps)
 
 
 @pytest.mark.parametrize(
@@ -293,12 +287,12 @@ def test_a_unit_steers_in_its_share_of_the_steps(job, values, steps):
     [("Both", ["sampling", "hires"]), ("Low res only", ["sampling"]), ("High res only", ["hires"])],
 )
 def test_a_unit_steers_in_its_passes(job, passes, phases):
-    found = [phase for phase in ("sampling", "hires") if job.residuals(at(1, 10, phase), unit1_passes=passes)]
+    found = [phase for phase in ("sampling", "hires") if job.residuals(a_step(1, 10, phase), unit1_passes=passes)]
     assert found == phases
 
 
 def test_the_hires_pass_gets_a_control_picture_of_its_size(job):
-    assert job.residuals(at(1, 10, "hires"), size=16)[0].shape[-2:] == (16, 16)
+    assert job.residuals(a_step(1, 10, "hires"), size=16)[0].shape[-2:] == (16, 16)
 
 
 def test_an_adapter_steers_inside_the_blocks(job):
@@ -314,7 +308,7 @@ def test_an_adapter_steers_inside_the_blocks(job):
     with torch.inference_mode():
         inputs = job.inputs_of()
         balanced, ruling = (
-            job.engine(unit1_model="adapter", unit1_control_mode=mode).unet_inputs(inputs, at(1))
+            job.engine(unit1_model="adapter", unit1_control_mode=mode).unet_inputs(inputs, a_step(1, 10))
             for mode in ("Balanced", "ControlNet is more important")
         )
         plain = job.unet(inputs.latents, inputs.timestep, inputs.encoder_hidden_states)[0]
@@ -335,6 +329,7 @@ def test_an_adapter_steers_inside_the_blocks(job):
     [
         ({"unit1_model": "nothing-like-it"}, "Unknown ControlNet 'nothing-like-it'. Known: adapter, broken, more/two"),
         ({"unit1_model": "../one"}, "Unknown ControlNet"),
+        ({"unit1_model": ""}, "it has no ControlNet. Choose one."),
         ({"unit1_image": ""}, "it has no control picture. Choose one."),
         ({"unit1_model": "xl"}, "it was made for a checkpoint that reads texts 40 wide, and this one's are 16 wide."),
         ({"unit1_model": "nothing"}, "it holds no ControlNet."),

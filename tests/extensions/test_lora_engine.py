@@ -233,3 +233,48 @@ def test_the_infotext_tells_names_and_hashes(job):
     tensors = content[8 + int.from_bytes(content[:8], "little") :]
     assert engine.before_save(None, 0) == {"Lora hashes": f"mine: {hashlib.sha256(tensors).hexdigest()[:12]}"}
     assert job.engine().before_save(None, 0) == {}
+
+
+def test_a_lora_may_begin_and_end_with_a_step(job):
+    """In the UNet only: the words were encoded before."""
+    import torch
+
+    from tests.extensions.contexts import a_step
+    from webui.prompt.tags import take_tags
+
+    plain, whole = job.draw(), job.draw("<lora:mine:1>")
+    before = {name: weight.clone() for name, weight in job.networks.unet.named_parameters()}
+    engine, tags = job.engine(), take_tags("<lora:mine:1:start=0.25:end=0.5>")[1]
+    found = []
+    with torch.inference_mode(), engine.patch(job.components, tags):
+        assert torch.equal(job.networks.texts.encode(["red cat"]).hidden, whole[1])
+        for index in (1, 2, 3, 4, 5, 6, 7, 8, 3, 1):
+            engine.before_step(torch.zeros(1), a_step(index, 8))
+            found.append(predictions(job.networks))
+    on = [torch.equal(each, whole[0]) for each in found]
+    assert on == [False, False, True, True, False, False, False, False, True, False]
+    assert all(torch.equal(each, plain[0]) for each, is_on in zip(found, on, strict=True) if not is_on)
+    assert all(torch.equal(weight, before[name]) for name, weight in job.networks.unet.named_parameters())
+
+
+def test_what_begins_later_follows_a_network_that_went_over_to_full_precision(job):
+    import torch
+
+    from tests.extensions.contexts import a_step
+    from webui.prompt.tags import take_tags
+
+    unet = job.networks.unet
+    try:
+        unet.half()
+        before = {name: weight.clone() for name, weight in unet.named_parameters()}
+        engine, tags = job.engine(), take_tags("<lora:mine:1:start=0.5>")[1]
+        with torch.inference_mode(), engine.patch(job.components, tags):
+            engine.before_step(torch.zeros(1), a_step(1, 2))
+            unet.float()
+            engine.before_step(torch.zeros(1), a_step(2, 2))
+            assert {weight.dtype for weight in unet.parameters()} == {torch.float32}
+            assert torch.isfinite(predictions(job.networks)).all()
+            unet.half()
+        assert all(torch.equal(weight, before[name]) for name, weight in unet.named_parameters())
+    finally:
+        unet.float()

@@ -58,7 +58,7 @@ def applied(file, path, **strengths):
     """What a checkpoint says under a file, after it was checked that its weights come back."""
     import torch
 
-    from extensions.lora.mixture import Part, fit, mix
+    from extensions.lora.mixture import Part, fit, mix, swapped
 
     parts = loaded(path)
     before = {name: weight.clone() for name, weight in every_weight(parts)}
@@ -66,7 +66,7 @@ def applied(file, path, **strengths):
     fitted = fit(file, networks, networks.places())
     assert fitted.layers == fitted.of
     mixture = mix([Part(fitted.changes, **{"te": 1.0, "unet": 1.0, **strengths})], networks)
-    with mixture.applied(), torch.no_grad():
+    with swapped(mixture), torch.no_grad():
         answer = said(parts)
     assert all(torch.equal(weight, before[name]) for name, weight in every_weight(parts))
     return answer
@@ -256,14 +256,14 @@ def part(strength=1.0, seed=0, **roles):
 def test_several_at_once_add_up():
     import torch
 
-    from extensions.lora.mixture import mix
+    from extensions.lora.mixture import mix, swapped
 
     networks = small()
     weight = networks.unet["conv_in"].weight
     before = weight.clone()
     first, one = part(0.5, down=(2, 4), up=(6, 2))
     second, other = part(-2.0, 1, diff=(6, 4))
-    with mix([first, second], networks).applied():
+    with swapped(mix([first, second], networks)):
         assert torch.allclose(weight, before + 0.5 * one["up"] @ one["down"] - 2 * other["diff"], atol=1e-5)
     assert torch.equal(weight, before)
 
@@ -272,14 +272,14 @@ def test_several_at_once_add_up():
 def test_in_half_precision_the_sum_is_made_in_full_precision(dtype):
     import torch
 
-    from extensions.lora.mixture import mix
+    from extensions.lora.mixture import mix, swapped
 
     networks = small()
     networks.unet.to(getattr(torch, dtype))
     weight = networks.unet["conv_in"].weight
     lora, tensors = part(1.0, down=(2, 4), up=(6, 2))
     expected = (weight.float() + tensors["up"] @ tensors["down"]).to(weight.dtype)
-    with mix([lora], networks).applied():
+    with swapped(mix([lora], networks)):
         assert weight.dtype == getattr(torch, dtype)
         assert torch.equal(weight, expected)
 
@@ -287,12 +287,12 @@ def test_in_half_precision_the_sum_is_made_in_full_precision(dtype):
 def test_an_error_inside_gives_the_original_weights_back():
     import torch
 
-    from extensions.lora.mixture import mix
+    from extensions.lora.mixture import mix, swapped
 
     networks = small()
     weight = networks.unet["conv_in"].weight
     before, storage = weight.clone(), weight.data_ptr()
-    with pytest.raises(RuntimeError, match="in the middle"), mix([part(down=(2, 4), up=(6, 2))[0]], networks).applied():
+    with pytest.raises(RuntimeError, match="in the middle"), swapped(mix([part(down=(2, 4), up=(6, 2))[0]], networks)):
         assert not torch.equal(weight, before)
         raise RuntimeError("in the middle")
     assert weight.data_ptr() == storage
@@ -300,12 +300,12 @@ def test_an_error_inside_gives_the_original_weights_back():
 
 
 def test_a_set_is_known_to_be_out_of_date_when_the_weights_have_moved():
-    from extensions.lora.mixture import mix
+    from extensions.lora.mixture import mix, swapped
 
     networks = small()
     mixture = mix([part(down=(2, 4), up=(6, 2))[0]], networks)
     assert mixture.is_current()
-    with mixture.applied():
+    with swapped(mixture):
         pass
     assert mixture.is_current()
     networks.unet.half().float()
@@ -315,12 +315,12 @@ def test_a_set_is_known_to_be_out_of_date_when_the_weights_have_moved():
 def test_a_set_can_be_computed_in_inference_mode():
     import torch
 
-    from extensions.lora.mixture import mix
+    from extensions.lora.mixture import mix, swapped
 
     networks = small()
     with torch.inference_mode():
         mixture = mix([part(down=(2, 4), up=(6, 2))[0]], networks)
-        with mixture.applied():
+        with swapped(mixture):
             networks.unet["conv_in"](torch.ones(1, 4))
 
 
