@@ -25,7 +25,8 @@ WEB = {"fastapi", "starlette", "uvicorn", "gradio"}
 SHARED = {
     *("settings", "errors", "params", "requests", "registry", "events", "contract"),
     *("metadata", "library", "options", "prompt", "dataset", "pictures", "sentences", "garbage"),
-    *("request_base", "train_requests", "train_names", "datasets", "unpacking", "extension"),
+    *("request_base", "train_requests", "upscale_request", "upscalers", "train_names", "datasets", "unpacking"),
+    *("extension", "extensions"),
 }
 """Plain modules that everybody may import and that import none of the layers."""
 

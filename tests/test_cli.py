@@ -89,6 +89,21 @@ def test_hires_takes_its_scale_and_has_the_flags_of_its_fields() -> None:
 # Files.
 
 
+def test_folders_of_other_tools_are_named_as_often_as_there_are_any() -> None:
+    flags = cli.make_parser().parse_args(["serve", "--extra-models", "a", "--extra-models", "b.yaml"])
+    assert [path.name for path in flags.extra_models] == ["a", "b.yaml"]
+    assert cli.make_parser().parse_args(["train"]).extra_models == []
+
+
+def test_a_folder_of_another_tool_that_holds_no_models_ends_with_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "x.png")
+    arguments = ["generate", "x", "--models-dir", str(tmp_path), "--extra-models", str(tmp_path), "--output", output]
+    assert cli.main(arguments) == 2
+    assert f"--extra-models {tmp_path} holds no models" in capsys.readouterr().err
+
+
 def test_several_pictures_are_numbered() -> None:
     assert generate.targets(Path("x/apple.png"), 1) == [Path("x/apple.png")]
     assert generate.targets(Path("x/apple.png"), 2) == [Path("x/apple-1.png"), Path("x/apple-2.png")]

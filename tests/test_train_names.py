@@ -1,5 +1,6 @@
 """What the names of a training request stand for, before anything is loaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,17 @@ def test_a_given_folder_stands_for_every_dataset(folders: TrainFolders, tmp_path
     from dataclasses import replace
 
     assert replace(folders, given=tmp_path).dataset("whatever") == tmp_path
+
+
+def test_a_training_starts_from_checkpoints_and_first_stages_of_other_trees(
+    folders: TrainFolders, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "ComfyUI" / "models" / "checkpoints" / "theirs")
+    (tmp_path / "ComfyUI" / "models" / "vae" / "fine").mkdir(parents=True)
+    (tmp_path / "ComfyUI" / "models" / "vae" / "fine" / "config.json").write_text("{}")
+    more = replace(folders, extra_models=(tmp_path / "ComfyUI",), model_index=tmp_path / "models.sqlite")
+    library = more.library()
+    assert library.find("theirs").path == tmp_path / "ComfyUI" / "models" / "checkpoints" / "theirs"
+    assert more.first_stage("vae/fine", library).name == "fine"
+    assert more.first_stage("vae/own", library) == folders.models / "vae" / "own"
+    assert (tmp_path / "models.sqlite").is_file()

@@ -11,15 +11,18 @@ MERGES = ("t h", "th e</w>", "a n", "an d</w>", "i n", "r e", "re d</w>", "c a",
 NATIVE_SIZE = 64
 
 
-def build_tiny_checkpoint(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+def build_tiny_checkpoint(
+    folder: Path, *, prediction_type: str = "epsilon", image_channels: int = 0, seed: int = 0
+) -> Path:
     """A complete StableDiffusionPipeline folder under 2 MB with random weights, native size 64 px; returns `folder`.
 
-    `prediction_type` is "epsilon", "v_prediction" or "sample". Same arguments, same weights.
+    `prediction_type` is "epsilon", "v_prediction" or "sample"; `image_channels` are seen beside the latents, 5 by an
+    inpainting checkpoint, 4 by an instruct-pix2pix one. Same arguments, same weights.
     """
     vocabulary = _write_tokenizer(folder / "tokenizer")
     parts = {
         "text_encoder": lambda: _text_encoder(vocabulary),
-        "unet": _unet,
+        "unet": lambda: _unet(in_channels=4 + image_channels),
         "vae": _vae,
     }
     _write_parts(folder, parts, seed)
@@ -75,7 +78,7 @@ def build_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
 
 
 def build_tiny_refiner(folder: Path, *, seed: int = 0) -> Path:
-    """As `build_tiny_sdxl`, shaped as its refiner: the second text encoder alone, an aesthetic score among the sizes."""
+    """As `build_tiny_sdxl`, shaped as its refiner: one text encoder, a score among the sizes."""
     from transformers import CLIPTextModelWithProjection
 
     vocabulary = _write_tokenizer(folder / "tokenizer_2", padding="!")

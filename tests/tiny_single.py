@@ -96,7 +96,8 @@ def _write_words(folder: Path, padding: str) -> None:
 def ldm_tensors(folder: Path, kind: str) -> Tensors:
     """Every weight of the folder under the key that the original code gave it."""
     found = {
-        f"model.diffusion_model.{key}": value for key, value in unet_to_ldm(_weights(folder / "unet"), kind).items()
+        f"model.diffusion_model.{key}": value
+        for key, value in unet_to_ldm(_weights(folder / "unet"), LAYERS.get(kind, 1)).items()
     }
     found |= {f"first_stage_model.{key}": value for key, value in vae_to_ldm(_weights(folder / "vae")).items()}
     if kind == "sd2":
@@ -128,8 +129,9 @@ OUTSIDE = {
 }  # fmt: skip
 
 
-def unet_to_ldm(tensors: Mapping[str, Any], kind: str) -> Tensors:
-    return {_unet_key(key, tensors, LAYERS.get(kind, 1)): tensor for key, tensor in tensors.items()}
+def unet_to_ldm(tensors: Mapping[str, Any], layers: int) -> Tensors:
+    """`layers`: residual blocks of a level."""
+    return {_unet_key(key, tensors, layers): tensor for key, tensor in tensors.items()}
 
 
 def _unet_key(key: str, tensors: Mapping[str, Any], layers: int) -> str:

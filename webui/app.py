@@ -25,7 +25,7 @@ from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import ACTIVE, JobStore
 from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import job_json, sample_json
-from webui.library import SHELVES, Library, shelf
+from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
 from webui.options import OptionsFile
 from webui.params import parameters
@@ -35,6 +35,8 @@ from webui.requests import REQUESTS, PictureRequest, build, resolve, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
+from webui.upscale_request import Upscale
+from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
 from webui.workers.worker import NumberedEngineFactory, WorkerState, WorkerStatus
@@ -56,17 +58,17 @@ class App:
 
     def __init__(self, settings: Settings, engine_factory: NumberedEngineFactory) -> None:
         self.settings = settings
+        self.train_folders = train_folders(settings)
         self._lock = FolderLock(settings.data_dir)
         try:
             self.options = OptionsFile(settings.data_dir / "options.json")
-            self.library = Library(settings.checkpoints_dir)
+            self.library = self.train_folders.library()
             self.store = JobStore(settings.database)
         except BaseException:
             self._lock.close()
             raise
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved")
         self.trainings = TrainingFolders(settings.trainings_dir)
-        self.train_folders = train_folders(settings)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
@@ -87,10 +89,11 @@ class App:
             witness=self._witness,
         )
 
-    def start(self, *, engines_wait: bool = False) -> None:
+    def start(self, *, engines_wait: bool = False, warm_up: bool = True) -> None:
         """Go on where the last server stopped and start the engines; returns before they are ready.
 
-        With `engines_wait` they start at the first job, or when `let_engines_start` is called.
+        With `engines_wait` they start at the first job, or when `let_engines_start` is called; with `warm_up` they load
+        the default checkpoint ahead of it.
         """
         self.outputs.sweep(self.store.has_picture_at)
         for record in self.store.recover():
@@ -102,6 +105,10 @@ class App:
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()
+        if warm_up:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
         try:
             checkpoint = self.library.default(self.options.current.default_checkpoint).name
         except CheckpointError as error:
@@ -140,9 +147,26 @@ class App:
             return known
         if styles:
             values = self._styled(kind, values, styles)
-        request = self._training(kind, values) if kind in TRAIN_REQUESTS else self._picture(kind, values)
+        request = self._requested(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
+
+    def _requested(self, kind: str, values: Mapping[str, Any]) -> Request:
+        if kind in TRAIN_REQUESTS:
+            return self._training(kind, values)
+        return self.upscale_request(values) if kind == Upscale.kind else self._picture(kind, values)
+
+    def upscale_request(self, values: Mapping[str, Any]) -> Upscale:
+        """The request, if its upscalers and picture are there. Raises `InvalidRequest`, `UnknownName` or `NotFound`."""
+        request = build(Upscale.kind, values)
+        assert isinstance(request, Upscale)
+        names = self.upscalers()
+        for field in ("upscaler", "second_upscaler"):
+            if (name := getattr(request, field)) not in names:
+                raise UnknownName("upscaler", name, names)
+        for input_id in request.inputs:
+            self.inputs.check(input_id)
+        return request
 
     def _picture(self, kind: str, values: Mapping[str, Any]) -> Request:
         name = values.get("checkpoint", "")
@@ -223,12 +247,14 @@ class App:
                 raise Conflict("The training '{training}' needs this dataset. Stop it first.", training=record.summary)
         self.datasets.delete(name)
 
-    def models(self) -> dict[str, Any]:
-        """Everything in the models folder by kind, names only; checkpoints are described in `library`."""
-        return {
-            "checkpoints": [name for name, passport in self.library.passports().items() if passport.can_train],
-            **{name: shelf(self.settings.models_dir, name) for name in SHELVES},
-        }
+    def models(self) -> Mapping[str, Mapping[str, Passport | ShelfItem]]:
+        """Every model by shelf and name."""
+        others = {shelf: self.library.shelf(shelf) for shelf in SHELVES if shelf != "checkpoints"}
+        return {"checkpoints": self.library.passports(), **others}
+
+    def upscalers(self) -> tuple[str, ...]:
+        """Everything that can be named as an upscaler, as it lies in the models folder now."""
+        return upscaler_names(self.settings.models_dir)
 
     def _witness(self, record: JobRecord, event: Event) -> None:
         """What a running job tells of extensions."""
@@ -304,7 +330,13 @@ _FINAL = tuple(state for state in JobState if state.is_final)
 
 
 def train_folders(settings: Settings) -> TrainFolders:
-    return TrainFolders(models=settings.models_dir, datasets=settings.datasets_dir, trainings=settings.trainings_dir)
+    return TrainFolders(
+        models=settings.models_dir,
+        datasets=settings.datasets_dir,
+        trainings=settings.trainings_dir,
+        extra_models=settings.extra_models,
+        model_index=settings.model_index,
+    )
 
 
 def _workers(

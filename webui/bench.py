@@ -4,6 +4,8 @@ Every number is in the names of the results, so that a table and a JSON line say
 """
 
 import http.client
+import json
+import math
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.chromium import ARGUMENTS, find_chromium
 from webui.errors import CannotStart, UserError
+from webui.library import Library
 from webui.settings import ROOT, Settings
 from webui.startup import bind
 
@@ -25,11 +28,17 @@ if TYPE_CHECKING:
 
 ROUNDS = 3
 PATIENCE_SECONDS = 120
+MODELS = 20_000
+"""In the largest collection that should still open at once."""
+TENSORS = 2_600
+"""Of Stable Diffusion XL in one file."""
 
 
 def measure(what: str, models_dir: Path, device: str) -> Mapping[str, float]:
-    """Run "start", "engine" or "all" and return the numbers by name."""
+    """Run "start", "library", "engine" or "all" and return the numbers by name."""
     results: dict[str, float] = {}
+    if what in ("library", "all"):
+        results |= measure_library()
     if what in ("start", "all"):
         results |= measure_start(models_dir, device)
     if what in ("engine", "all"):
@@ -121,6 +130,46 @@ def _pages() -> Iterator[Callable[[str], None] | None]:
 
         yield visit
         browser.close()
+
+
+def measure_library() -> Mapping[str, float]:
+    """Seconds to list `MODELS` checkpoint files: the first time, later, and of one with a large header alone."""
+    tensors = {
+        "model.diffusion_model.input_blocks.0.0.weight": [320, 4, 3, 3],
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": [320, 768],
+        "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight": [77, 768],
+        "first_stage_model.decoder.conv_in.weight": [512, 4, 3, 3],
+    }
+    large = tensors | {f"model.diffusion_model.output_blocks.{n}.weight": [8, 8] for n in range(TENSORS)}
+    with tempfile.TemporaryDirectory(prefix="easel-bench-") as folder:
+        models, index = Path(folder) / "checkpoints", Path(folder) / "models.sqlite"
+        for number in range(MODELS):
+            _write_header(models / str(number // 500) / f"{number}.safetensors", tensors)
+        seconds = {
+            f"{name} (s)": _seconds(lambda: Library(models, index=index))
+            for name in (f"{MODELS:,} models, first list", f"{MODELS:,} models, list from the index")
+        }
+        _write_header(Path(folder) / "large" / "one.safetensors", large)
+        return {**seconds, f"a header of {TENSORS:,} tensors (s)": _seconds(lambda: Library(Path(folder) / "large"))}
+
+
+def _write_header(path: Path, shapes: Mapping[str, list[int]]) -> None:
+    """A .safetensors file of bytes that take no room on the disk."""
+    end, header = 0, {}
+    for name, shape in shapes.items():
+        begin, end = end, end + math.prod(shape)
+        header[name] = {"dtype": "U8", "shape": shape, "data_offsets": [begin, end]}
+    content = json.dumps(header).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(len(content).to_bytes(8, "little") + content)
+        file.truncate(8 + len(content) + end)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def measure_preview(models_dir: Path, device: str) -> Mapping[str, float]:

@@ -3,6 +3,7 @@
     launch.py                     serve, the page in a browser
     launch.py generate "a red apple" --seed 7 --output apple.png
     launch.py extensions list
+    launch.py upscale small.png --upscaler Lanczos --scale 2 --output large.png
     launch.py doctor | test | bench | train | evaluate | dataset
 
 A `UserError` ends a command with one sentence: exit code 2 when nothing could start, 1 when the work failed.
@@ -75,8 +76,10 @@ def make_parser() -> argparse.ArgumentParser:
     add_request_flags(generating)
     generating.add_argument("--output", type=Path, default=Path("picture.png"), help="file to write (%(default)s)")
     generating.add_argument("--force", action="store_true", help="overwrite the file if it is there")
-    generating.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_models(generating)
     _add_device(generating)
+
+    _add_upscale(commands)
 
     examining = _command(commands, "doctor", doctor, "say what is there and what is missing, to copy into a report")
     _add_folders(examining)
@@ -88,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     _command(commands, "test", run_tests, "lint, types and tests; further arguments go to pytest")
 
     measuring = _command(commands, "bench", bench, "measure how fast Easel is here")
-    measuring.add_argument("what", nargs="?", choices=("start", "engine", "all"), default="all")
+    measuring.add_argument("what", nargs="?", choices=("start", "library", "engine", "all"), default="all")
     measuring.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(measuring)
 
@@ -117,6 +120,17 @@ def _add_extensions(commands: Commands) -> None:
     deciding.add_argument("--extensions-dir", type=Path, default=Settings.extensions_dir, help="folder of extensions")
 
 
+def _add_upscale(commands: Commands) -> None:
+    from webui.upscale import add_upscale_flags
+
+    enlarging = _command(commands, "upscale", upscale, "enlarge pictures without a browser")
+    add_upscale_flags(enlarging)
+    enlarging.add_argument("--output", type=Path, default=Path("upscaled.png"), help="file to write (%(default)s)")
+    enlarging.add_argument("--force", action="store_true", help="overwrite the file if it is there")
+    enlarging.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_device(enlarging)
+
+
 def _add_train(commands: Commands) -> None:
     training = _command(commands, "train", train, "train a model; without a file: say what can be trained")
     training.add_argument(
@@ -135,7 +149,7 @@ def _add_train(commands: Commands) -> None:
     training.add_argument("--fetch", action="store_true", help="recipes only: download what --data lacks")
     training.add_argument("--figures", type=Path, help="recipes only: measure the result, figures and sheets go here")
     training.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of the page's datasets")
-    training.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_models(training)
     _add_device(training)
 
 
@@ -161,8 +175,16 @@ def _command(commands: Commands, name: str, run: Run, text: str) -> argparse.Arg
 
 def _add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of queue, options and logs")
-    parser.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    _add_models(parser)
     parser.add_argument("--outputs-dir", type=Path, default=Settings.outputs_dir, help="folder of finished pictures")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
+    parser.add_argument(
+        "--extra-models", type=Path, action="append", default=[], metavar="DIR",
+        help="models of AUTOMATIC1111 or ComfyUI beside them: their folder, or an extra_model_paths.yaml; repeatable",
+    )  # fmt: skip
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -195,6 +217,10 @@ def _device(text: str) -> str:
     return text
 
 
+def _extra_models(flags: argparse.Namespace) -> tuple[Path, ...]:
+    return tuple(folder.absolute() for folder in flags.extra_models)
+
+
 # The commands, in the order of the help.
 
 
@@ -209,6 +235,7 @@ def serve(flags: argparse.Namespace) -> int:
         open_browser=not flags.no_browser,
         data_dir=flags.data_dir.absolute(),
         models_dir=flags.models_dir.absolute(),
+        extra_models=_extra_models(flags),
         outputs_dir=flags.outputs_dir.absolute(),
         device=flags.device,
         workers=flags.workers,
@@ -229,8 +256,19 @@ def generate(flags: argparse.Namespace) -> int:
     from webui.generate import values_of
 
     logs.set_up(None, quiet=True)
-    settings = Settings(models_dir=flags.models_dir.absolute(), device=flags.device)
+    settings = Settings(models_dir=flags.models_dir.absolute(), extra_models=_extra_models(flags), device=flags.device)
     for path in make_pictures(settings, values_of(flags), flags.output, overwrite=flags.force):
+        print(path)
+    return 0
+
+
+def upscale(flags: argparse.Namespace) -> int:
+    from webui.upscale import upscale as enlarge_pictures
+    from webui.upscale import values_of
+
+    logs.set_up(None, quiet=True)
+    settings = Settings(models_dir=flags.models_dir.absolute(), device=flags.device)
+    for path in enlarge_pictures(settings, values_of(flags), flags.pictures, flags.output, overwrite=flags.force):
         print(path)
     return 0
 
@@ -242,6 +280,7 @@ def doctor(flags: argparse.Namespace) -> int:
         port=flags.port,
         data_dir=flags.data_dir.absolute(),
         models_dir=flags.models_dir.absolute(),
+        extra_models=_extra_models(flags),
         outputs_dir=flags.outputs_dir.absolute(),
         device=flags.device,
     )
@@ -292,7 +331,12 @@ def train(flags: argparse.Namespace) -> int:
         raise CannotStart("{flags}: for recipes only; what a file trains goes to the models folder.",
                           flags=", ".join(given))  # fmt: skip
     logs.set_up(None, quiet=True)
-    settings = Settings(data_dir=flags.data_dir.absolute(), models_dir=flags.models_dir.absolute(), device=flags.device)
+    settings = Settings(
+        data_dir=flags.data_dir.absolute(),
+        models_dir=flags.models_dir.absolute(),
+        extra_models=_extra_models(flags),
+        device=flags.device,
+    )
     kind, values = read_request(file)
     print(train_request(settings, kind, values, data=flags.data, run=flags.run_dir))
     return 0

@@ -80,13 +80,19 @@ def _folders(settings: Settings) -> Iterator[str]:
 
 def _models(settings: Settings) -> Iterator[str]:
     try:
-        passports = Library(settings.checkpoints_dir).passports()
-    except (CheckpointError, OSError) as error:
+        passports = Library(settings.checkpoints_dir, extra=settings.extra_models).passports()
+    except (CannotStart, CheckpointError, OSError) as error:
         yield f"checkpoints: PROBLEM: {error}"
         return
     yield f"checkpoints in {settings.checkpoints_dir}: {len(passports) or 'none'}"
     for passport in passports.values():
-        kind = f"{passport.family or 'unknown kind'}, {passport.prediction_type}, {passport.native_size} px"
+        told = (
+            passport.family or "unknown kind",
+            passport.task,
+            passport.prediction_type,
+            f"{passport.native_size} px",
+        )
+        kind = ", ".join(filter(None, told))
         yield f"  {passport.name}: {kind}{f'; PROBLEM: {passport.problem}' if passport.problem else ''}"
 
 

@@ -94,8 +94,8 @@ class NoCheckpoint(CheckpointError):
 
     def __init__(self, folder: str) -> None:
         super().__init__(
-            "There is no checkpoint in {folder}. Put a diffusers folder there, or restore the embedded one "
-            "with 'git checkout models', then press refresh beside the checkpoint list.",
+            "There is no checkpoint in {folder}. Put a .safetensors file or a diffusers folder there, or restore the "
+            "embedded one with 'git checkout models', then press refresh beside the checkpoint list.",
             folder=folder,
         )
 

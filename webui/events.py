@@ -57,8 +57,8 @@ class Progress(Event):
 
     kind = "progress"
     phase: str
-    """ "loading", "encoding", "sampling", "decoding", with a second pass "upscaling" and "hires"; of a training
-    "preparing", "training", "sampling", "saving"."""
+    """ "loading", "encoding", "sampling", "decoding", with a second pass "upscaling" and "hires"; of an enlargement
+    "preparing", "tiles", "saving"; of a training "preparing", "training", "sampling", "saving"."""
     picture: int
     """0-based number of the picture being made, over all batches; 0 for a training."""
     pictures: int
@@ -163,6 +163,8 @@ class Done(Event):
     kind = "done"
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"; "<extension>.<hook>" within them."""
+    receipt: tuple[Sentence, ...] = ()
+    """What happened on the way, in order."""
 
 
 FINAL = (Failed, Cancelled, Paused, Done)

@@ -54,22 +54,22 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
             parser.add_argument("prompt", help=parameter.param.help)
         elif name in PICTURES:
             parser.add_argument(
-                f"--{name}", type=Path, default=argparse.SUPPRESS, help=_help(parameter), metavar="FILE"
+                f"--{name}", type=Path, default=argparse.SUPPRESS, help=flag_help(parameter), metavar="FILE"
             )
         elif name == SECOND_PASS:
             parser.add_argument(
                 f"--{name}", nargs="?", type=float, const=True, default=argparse.SUPPRESS, metavar="SCALE",
-                help=_help(parameter),
+                help=flag_help(parameter),
             )  # fmt: skip
         elif parameter.type is bool:
             parser.add_argument(
-                f"--{name.replace('_', '-')}", action="store_true", default=argparse.SUPPRESS, help=_help(parameter)
+                f"--{name.replace('_', '-')}", action="store_true", default=argparse.SUPPRESS, help=flag_help(parameter)
             )
         elif name != "preview":  # nobody watches
             spellings = [f"--{name.replace('_', '-')}", *([SHORT_FLAGS[name]] if name in SHORT_FLAGS else [])]
             parser.add_argument(
                 *spellings, dest=name, type=VALUES.get(parameter.type, json.loads), default=argparse.SUPPRESS,
-                help=_help(parameter), metavar=name.rpartition("_")[2].upper(),
+                help=flag_help(parameter), metavar=name.rpartition("_")[2].upper(),
             )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _fields() -> Mapping[str, Parameter]:
     return {name: field for kind in KINDS for name, field in parameters(REQUESTS[kind]).items()}
 
 
-def _help(parameter: Parameter) -> str:
+def flag_help(parameter: Parameter) -> str:
     param = parameter.param
     limits = f" {param.minimum:,} to {param.maximum:,}." if param.minimum is not None else ""
     return f"{param.help}{limits}".replace("%", "%%")
@@ -93,7 +93,9 @@ def values_of(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
-    """What is asked for: with a mask inpainting, with a picture img2img, else txt2img."""
+    """What is asked for: with a mask or a growing picture inpainting, with a picture img2img, else txt2img."""
+    if any(name.startswith("outpaint_") for name in values):
+        return "inpaint"
     return next((kind for name, kind in PICTURES.items() if name in values), "txt2img")
 
 
@@ -118,7 +120,7 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
             app.library.find(values.get("checkpoint", ""))  # a wrong name is told before the engine starts
             uploaded = {name: app.inputs.receive(path).id for name, path in files.items()}
             app.start()
-            _run(app, kind, {**values, **uploaded})
+            run_job(app, kind, {**values, **uploaded})
         finally:
             app.close()
             # Also after Ctrl+C or a failure: what is finished is never thrown away.
@@ -159,7 +161,7 @@ def write(content: bytes, target: Path, *, overwrite: bool) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _run(app: "App", kind: str, values: Mapping[str, Any]) -> None:
+def run_job(app: "App", kind: str, values: Mapping[str, Any]) -> None:
     """Submit the job and show its steps until it ends."""
     watch = app.hub.subscribe()
     job = app.submit(kind, values)
@@ -190,7 +192,7 @@ def _show(bar: "tqdm[Any]", frame: Mapping[str, Any]) -> bool:
         case "progress":
             number = f" {frame['picture'] + 1}/{frame['pictures']}" if frame["pictures"] > 1 else ""
             bar.set_description(frame["phase"] + number)
-            if bar.total is None or frame["step"] < max(bar.n, 1):
+            if bar.total != frame["total"] or frame["step"] < max(bar.n, 1):
                 bar.reset(frame["total"])  # a picture begins, and with it the clock of its steps
             bar.n = frame["step"]
             bar.refresh()

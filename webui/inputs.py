@@ -17,6 +17,7 @@ from pathlib import Path
 from webui.errors import CannotSaveInput, NotFound, UnusableInput, UnusablePicture
 from webui.options import write_atomically
 from webui.pictures import read_picture
+from webui.sentences import Sentence
 
 ID = re.compile(r"[0-9a-f]{32}")
 PARTIAL = ".part"
@@ -56,7 +57,7 @@ class Inputs:
     def receive(self, upload: Path) -> InputPicture:
         """Keep the uploaded picture: upright RGB, transparency over white. Raises `UnusableInput`."""
         try:
-            picture = read_picture(upload)
+            picture = read_picture(upload, called=Sentence("It"))
         except UnusablePicture as error:
             raise UnusableInput("This file cannot be used as a picture. {reason}", reason=error.sentence) from error
         buffer = io.BytesIO()

@@ -28,7 +28,7 @@ class Param(GroupedMetadata):
     choices: str = ""
     """Name of the registry whose names are the possible values, e.g. "sampler"."""
     suggestions: str = ""
-    """Name of a registry of names that are always possible; others are those of files."""
+    """Whose files can be named: "checkpoints", "vae" or "upscalers" of the models folder."""
 
     values: tuple[str, ...] = ()
     """The possible values of an extension's option, where no registry has them."""

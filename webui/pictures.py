@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from webui.errors import UnusablePicture
+from webui.sentences import Sentence
 
 Size: TypeAlias = tuple[int, int]
 """(width, height) in pixels."""
@@ -53,12 +54,12 @@ def check_picture(path: Path) -> Size:
         return size
 
 
-def read_picture(path: Path, least: int | None = None) -> Image.Image:
-    """Upright RGB, transparency over white. Raises `UnusablePicture`.
+def read_picture(path: Path, least: int | None = None, called: str | Sentence = "") -> Image.Image:
+    """Upright RGB, transparency over white. Raises `UnusablePicture`, which says `called` or the file's name.
 
     With `least` a JPEG may be decoded smaller, both sides staying at least that long.
     """
-    with _opened(path) as image:
+    with _opened(path, called) as image:
         turn = TURNS.get(_orientation(image))
         if least is not None:
             image.draft("RGB", (least, least))
@@ -118,28 +119,29 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, called: str | Sentence = "") -> Iterator[Image.Image]:
     """The file, looked at but not decoded; everything that Pillow raises in the block becomes `UnusablePicture`."""
+    name = called or path.name
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise _too_large(path)
+                raise _too_large(name)
             yield image
     except UnusablePicture:
         raise
     except Image.DecompressionBombError:
-        raise _too_large(path) from None
+        raise _too_large(name) from None
     except UnidentifiedImageError as error:
-        raise UnusablePicture("{name} is left out: it is no picture, or damaged.", name=path.name) from error
+        raise UnusablePicture("{name} is left out: it is no picture, or damaged.", name=name) from error
     except Exception as error:  # decoders of damaged files raise whatever they stumble over
         if isinstance(error, OSError) and error.strerror:
-            raise UnusablePicture("{name} cannot be read: {reason}.", name=path.name, reason=error.strerror) from error
-        raise UnusablePicture("{name} is left out: it is cut off or damaged.", name=path.name) from error
+            raise UnusablePicture("{name} cannot be read: {reason}.", name=name, reason=error.strerror) from error
+        raise UnusablePicture("{name} is left out: it is cut off or damaged.", name=name) from error
 
 
-def _too_large(path: Path) -> UnusablePicture:
+def _too_large(name: str | Sentence) -> UnusablePicture:
     return UnusablePicture(
         "{name} is left out: it has more than {limit} million pixels. Make it smaller.",
-        name=path.name,
+        name=name,
         limit=MAX_PIXELS // 1_000_000,
     )

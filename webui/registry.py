@@ -42,9 +42,9 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "masked_content": ("fill", "original", "latent noise", "latent nothing"),
     "inpaint_area": ("Whole picture", "Only masked"),
     "noise_source": ("CPU", "NV"),
-    "latent_upscaler": LATENT_UPSCALERS,
     "hires_sampler": (SAME_SAMPLER, *SAMPLERS),
     "hires_schedule": (SAME_SCHEDULE, *SCHEDULES),
+    "size_mode": ("Scale by", "Scale to"),
     # Training.
     "precision": ("fp32", "bf16", "fp16"),
     "regularisation": ("KL", "VQ"),

@@ -6,9 +6,9 @@ The kinds themselves are in `requests.py` (pictures) and `train_requests.py` (tr
 import dataclasses
 import secrets
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import UnknownName
@@ -18,6 +18,9 @@ from webui.registry import CHOICES
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 MAX_SEED = 2**32 - 1
+
+PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""Of an uploaded picture: see `inputs.py`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

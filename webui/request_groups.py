@@ -151,12 +151,13 @@ class ModelFields:
 
     vae: Annotated[
         str,
-        Param(label="VAE", max_length=300,
+        Param(label="VAE", max_length=300, suggestions="vae",
               help="A decoder in models/vae that stands in for the checkpoint's own. Empty: its own."),
     ] = ""  # fmt: skip
     refiner: Annotated[
         str,
-        Param(label="Refiner", max_length=300, help="A checkpoint that takes over for the last steps. Empty: none."),
+        Param(label="Refiner", max_length=300, suggestions="checkpoints",
+              help="A checkpoint that takes over for the last steps. Empty: none."),
     ] = ""  # fmt: skip
     refiner_switch_at: Annotated[
         float,
@@ -178,7 +179,7 @@ class HiresFields:
     ] = False  # fmt: skip
     hires_upscaler: Annotated[
         str,
-        Param(label="Upscaler", max_length=300, suggestions="latent_upscaler",
+        Param(label="Upscaler", max_length=300, suggestions="upscalers",
               help="What enlarges it: a latent one needs a denoising strength of about 0.5 or more."),
     ] = "Latent"  # fmt: skip
     hires_steps: Annotated[

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
-from webui.request_base import MAX_SEED, STRICT, Request, of_kinds
+from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
 from webui.request_groups import (
     ExtensionFields,
     HiresFields,
@@ -29,6 +29,7 @@ from webui.request_groups import (
 )
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
+from webui.upscale_request import Upscale
 
 MAX_PIXELS = 16 * 2**20
 """Width × height × batch size of one model call; beyond it no consumer card holds the activations."""
@@ -178,8 +179,8 @@ class TextToImage(HiresFields, PictureRequest):
         return int(self.second_steps / min(self.hires_strength, 0.999))
 
 
-PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-"""Of an uploaded picture: see `inputs.py`."""
+MaskId = Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")]
+"""A `PictureId`, or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -228,8 +229,8 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
     kind: ClassVar[str] = "inpaint"
 
     mask: Annotated[
-        PictureId, Param(label="Mask", help="A picture of the same size, uploaded before: white is painted anew.")
-    ]
+        MaskId, Param(label="Mask", help="A picture of the same size, uploaded before: white is painted anew.")
+    ] = ""
     mask_mode: Annotated[
         str, Param(label="Mask mode", choices="mask_mode", help="Whether the masked part or all the rest is painted.")
     ] = "Inpaint masked"
@@ -259,12 +260,18 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
               help="Every pixel that is not masked stays exactly as it is; a soft edge then lies inside the mask."),
     ] = False  # fmt: skip
 
+    @model_validator(mode="after")
+    def _something_is_painted(self) -> "Inpaint":
+        if not self.mask and not any(self.margins):
+            raise InvalidRequest("There is nothing to paint: give a mask, or pixels by which the picture grows.")
+        return self
+
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self.image, self.mask, *self.extension_inputs
+        return *(name for name in (self.image, self.mask) if name), *self.extension_inputs
 
 
-REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint)), **TRAIN_REQUESTS}
+REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint, Upscale)), **TRAIN_REQUESTS}
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)

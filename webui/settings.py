@@ -22,6 +22,8 @@ class Settings:
     data_dir: Path = ROOT / ".easel"
     """Queue, options, logs, datasets and the state of trainings."""
     models_dir: Path = ROOT / "models"
+    extra_models: tuple[Path, ...] = ()
+    """Model folders of AUTOMATIC1111 and ComfyUI, or an extra_model_paths.yaml of theirs."""
     outputs_dir: Path = ROOT / "outputs"
     extensions_dir: Path = ROOT / "extensions"
     device: str = "auto"
@@ -40,6 +42,10 @@ class Settings:
     @property
     def database(self) -> Path:
         return self.data_dir / "easel.sqlite3"
+
+    @property
+    def model_index(self) -> Path:
+        return self.data_dir / "models.sqlite"
 
     @property
     def datasets_dir(self) -> Path:

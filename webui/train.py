@@ -23,7 +23,6 @@ from webui.app import train_folders
 from webui.contract import Signal
 from webui.errors import CannotStart, Conflict, InvalidRecipe, UserError
 from webui.events import Done, Event, Metrics, Paused, Progress, Result, Sample, Warning
-from webui.library import Library
 from webui.options import write_atomically
 from webui.requests import to_values
 from webui.settings import Settings
@@ -95,7 +94,7 @@ def train(
             raise CannotStart("There is no folder {folder}. Name one with pictures in --data.", folder=str(data))
         folders = replace(folders, given=data.absolute())
         values = {"dataset": "given", **values}
-    request = settle(kind, values, folders, Library(settings.checkpoints_dir))
+    request = settle(kind, values, folders, folders.library())
     from webui.engine.device import pick_device
     from webui.training.engine import workspace_of
 

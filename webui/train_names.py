@@ -26,8 +26,16 @@ class TrainFolders:
     models: Path
     datasets: Path
     trainings: Path
+    extra_models: tuple[Path, ...] = ()
+    """Trees of A1111 and ComfyUI with more checkpoints."""
+    model_index: Path | None = None
+    """Where the library remembers what it has seen."""
     given: Path | None = None
     """A folder of pictures that stands for any dataset, whatever its name."""
+
+    def library(self) -> Library:
+        """The models, as they are on the disk now. Raises `CannotStart` for an extra folder that holds none."""
+        return Library(self.models / "checkpoints", extra=self.extra_models, index=self.model_index)
 
     def state(self, job_id: str) -> Path:
         """Where the trainer keeps the state of a job."""
@@ -43,7 +51,7 @@ class TrainFolders:
         """The folder of a checkpoint or of a first stage trained alone. Raises `UnknownName` or `CheckpointError`."""
         if name in library.passports():
             return library.find(name, to_train=True).path
-        return _find("first stage", name, first_stage_folders(self.models, library))
+        return _find("first stage", name, first_stage_folders(library))
 
 
 def dataset_folders(datasets: Path) -> Mapping[str, Path]:
@@ -53,12 +61,11 @@ def dataset_folders(datasets: Path) -> Mapping[str, Path]:
     return {path.name: path for path in sorted(datasets.iterdir()) if path.is_dir() and not path.name.startswith(".")}
 
 
-def first_stage_folders(models: Path, library: Library) -> Mapping[str, Path]:
+def first_stage_folders(library: Library) -> Mapping[str, Path]:
     """Everything whose VAE can be used, by name: checkpoints, then first stages trained alone."""
     checkpoints = {name: passport.path for name, passport in library.passports().items() if passport.can_train}
-    folder = models / FIRST_STAGES
-    alone = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {f"{FIRST_STAGES}/{path.name}": path for path in alone if (path / "config.json").is_file()} | checkpoints
+    alone = [item for item in library.shelf(FIRST_STAGES).values() if item.layout == "folder"]
+    return {f"{FIRST_STAGES}/{item.name}": item.path for item in alone} | checkpoints
 
 
 def settle(

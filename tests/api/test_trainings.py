@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.header_only import write_checkpoint
+from tests.header_only import LORA, write_checkpoint, write_tensors
 from webui.app import App
 from webui.contract import STATE_FOLDER
 
@@ -166,9 +166,32 @@ def test_models_are_listed_by_kind(client: TestClient, app: App) -> None:
         path = app.settings.models_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert client.get("/api/v1/models").json() == {
-        "checkpoints": ["one"], "loras": ["a"], "controlnets": ["b"], "vae": ["c"], "embeddings": ["d"]
+    app.refresh_models()
+    shelves = client.get("/api/v1/models").json()
+    assert {shelf: [model["name"] for model in models] for shelf, models in shelves.items()} == {
+        "checkpoints": ["one"], "loras": ["a"], "controlnets": ["b"], "vae": ["c"], "embeddings": ["d"], "upscalers": []
     }  # fmt: skip
+    assert shelves["checkpoints"][0]["can_train"] is True
+    assert shelves["vae"][0]["layout"] == "folder"
+    assert shelves["loras"][0]["problem"]["text"] == "it is damaged: it is empty. Download it again."
+
+
+def test_a_lora_shows_its_picture_and_what_its_maker_wrote(client: TestClient, app: App) -> None:
+    folder = app.settings.models_dir / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / "cat.safetensors", LORA, {"ss_output_name": "cat_v1", "note": "x" * 5000})
+    (folder / "cat.png").write_bytes(b"\x89PNG rest")
+    write_tensors(folder / "dog.safetensors", LORA)
+    (folder / "dog.png").write_bytes(b"<svg onload=alert(1)>")
+    app.refresh_models()
+    lora = next(model for model in client.get("/api/v1/models").json()["loras"] if model["name"] == "cat")
+    assert (lora["kind"], lora["family"], lora["alias"], lora["has_preview"]) == ("lora", "sd1", "cat_v1", True)
+    picture = client.get("/api/v1/models/loras/preview", params={"name": "cat"})
+    assert (picture.content, picture.headers["content-type"]) == (b"\x89PNG rest", "image/png")
+    metadata = client.get("/api/v1/models/loras/metadata", params={"name": "cat"}).json()
+    assert (metadata["ss_output_name"], len(metadata["note"])) == ("cat_v1", 2000)
+    for name in ("dog", "none", "../loras/cat", str(folder / "cat.png")):
+        assert client.get("/api/v1/models/loras/preview", params={"name": name}).status_code == 404
 
 
 def test_every_kind_of_training_tells_its_parameters(client: TestClient) -> None:

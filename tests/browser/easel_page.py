@@ -36,7 +36,7 @@ class EaselPage:
     def _is_ready(self) -> None:
         expect(self.prompt).to_be_visible(timeout=LONG)
         expect(self.status).to_have_attribute("data-state", re.compile("ready|busy"), timeout=LONG)
-        self.page.wait_for_selector("html[data-easel-started=txt2img]")
+        self.page.wait_for_selector("html[data-easel-started~=txt2img]")
 
     # What there is.
 

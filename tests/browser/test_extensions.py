@@ -21,7 +21,9 @@ def token_of(server: Server) -> str:
     return re.findall(r"Operator token[^:]*: (\S+)", server.console)[-1]
 
 
-def test_an_extension_is_installed_approved_used_and_removed(open_page: OpenPage, server: Server, tmp_path: Path) -> None:
+def test_an_extension_is_installed_approved_used_and_removed(
+    open_page: OpenPage, server: Server, tmp_path: Path
+) -> None:
     easel = open_page()
     page = easel.page
     page.locator("#tab_extensions-button").click()

@@ -13,6 +13,7 @@ from webui.contract import Engine, Job, Signal
 from webui.engine.device import Device
 from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.engine import PictureEngine
+from webui.engine.upscaling import Upscalers
 from webui.events import Event, Failed, Image, Progress
 from webui.library import Library, Passport
 from webui.registry import SAMPLERS
@@ -57,7 +58,8 @@ def engine_of(path: Path, embeddings: Path | None = None, **values: Any) -> Pict
     """An engine that knows nothing but the checkpoint at `path`."""
     torch.set_num_threads(1)
     shelf = EmbeddingShelf(embeddings) if embeddings else None
-    return PictureEngine(OneCheckpoint(passport_of(path, **values)), CPU, "SDPA", shelf)
+    upscalers = Upscalers(path.parent / "upscalers", CPU)
+    return PictureEngine(OneCheckpoint(passport_of(path, **values)), CPU, "SDPA", shelf, upscalers=upscalers)
 
 
 def picture_of(engine: Engine, wanted: TextToImage) -> np.ndarray:

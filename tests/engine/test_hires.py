@@ -57,7 +57,7 @@ def test_what_stands_over_is_cut_from_both_sides(engine: Any, models_dir: Any) -
     components = engine._models.get(engine._find("epsilon"))
     wanted = hires(hires_width=128, hires_height=96, hires_upscaler="Latent (nearest)")
     latents = torch.arange(8.0)[None, None, :, None].expand(1, 4, 8, 8)
-    larger = enlarged(latents, wanted, components, lambda *_: Picture.new("RGB", (1, 1))).latents
+    larger = enlarged(latents, wanted, components, engine._upscalers).latents
     assert larger.shape[1:] == hires_shape(wanted, components) == (4, 12, 16)
     assert larger[0, 0, :, 0].tolist() == [float(row // 2) for row in range(2, 14)]
 
@@ -95,9 +95,8 @@ def test_each_of_its_options_changes_the_picture(engine: Engine, change: dict[st
 def test_every_latent_upscaler_is_another(engine: Any) -> None:
     components = engine._models.get(engine._find("epsilon"))
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    nothing = Picture.new("RGB", (1, 1))
     made = [
-        enlarged(latents, hires(hires_upscaler=name, hires_scale=1.75), components, lambda *_: nothing)
+        enlarged(latents, hires(hires_upscaler=name, hires_scale=1.75), components, engine._upscalers)
         for name in LATENT_UPSCALERS
     ]
     assert len({each.latents.numpy().tobytes() for each in made}) >= 4

@@ -10,6 +10,7 @@ from tests.engine.helpers import Signals, kinds, new_engine, pictures, request, 
 from webui.contract import Engine, Signal
 from webui.engine.device import Device
 from webui.engine.engine import PictureEngine
+from webui.engine.upscaling import Upscalers
 from webui.engine.vae import decode
 from webui.events import Checkpoint, Failed, Warning
 from webui.library import Library
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.torch
 def half_engine(models_dir: Path) -> PictureEngine:
     """An engine in fp16, as on a graphics card, on the CPU."""
     device = Device(torch_device=torch.device("cpu"), name="CPU in halves", dtype=torch.float16)
-    made = PictureEngine(Library(models_dir / "checkpoints"), device, "SDPA")
+    upscalers = Upscalers(models_dir / "upscalers", device)
+    made = PictureEngine(Library(models_dir / "checkpoints"), device, "SDPA", upscalers=upscalers)
     made.warm_up("epsilon")
     return made
 

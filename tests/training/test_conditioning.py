@@ -8,7 +8,7 @@ pytestmark = pytest.mark.torch
 def test_a_class_has_its_own_token_and_no_class_another():
     import torch
 
-    from webui.training.conditioning import ClassEmbedder
+    from webui.engine.embedders import ClassEmbedder
 
     embedder = ClassEmbedder(classes=3, features=16)
     tokens = embedder(torch.tensor([0, 2, 2, embedder.null]))
@@ -21,7 +21,7 @@ def test_a_class_has_its_own_token_and_no_class_another():
 def test_nothing_is_one_learned_token():
     import torch
 
-    from webui.training.conditioning import NothingEmbedder
+    from webui.engine.embedders import NothingEmbedder
 
     tokens = NothingEmbedder(features=16)(torch.zeros(3))
     assert tokens.shape == (3, 1, 16)
@@ -194,7 +194,8 @@ def test_the_noise_level_changes_no_bit_at_first_and_then_counts(unet):
 def test_a_conditioner_survives_its_file(tmp_path):
     import torch
 
-    from webui.training.conditioning import ClassEmbedder, LayoutEmbedder, NothingEmbedder
+    from webui.engine.embedders import ClassEmbedder, NothingEmbedder
+    from webui.training.conditioning import LayoutEmbedder
 
     for number, made in enumerate(
         (ClassEmbedder(classes=3, features=16), LayoutEmbedder(labels=2, features=16), NothingEmbedder(features=8))

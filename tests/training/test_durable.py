@@ -57,7 +57,7 @@ def test_kill_minus_nine_and_a_closed_server_cost_nothing_of_a_training(settings
         curve = app.trainings.losses(job, most=1000)
         assert [step for step, _ in curve] == list(range(1, STEPS + 1)), "no step is missing, none is told twice"
         assert app.store.job(job).result == "loras/mine.safetensors"
-        assert app.models()["loras"] == ["mine"]
+        assert list(app.models()["loras"]) == ["mine"]
         wait_until(lambda: not app.trainings.has_state(job), "its state to be removed")
     finally:
         app.close()

@@ -19,8 +19,8 @@ from webui.settings import ROOT
 
 CONSOLE_ONLY = (
     "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py", "webui/generate.py",
-    "webui/jobs/schema.py", "webui/lock.py",
-    "webui/startup.py", "webui/train.py", "webui/training/embedded/",
+    "webui/jobs/schema.py", "webui/lock.py", "webui/library/trees.py", "webui/startup.py", "webui/train.py",
+    "webui/training/embedded/", "webui/upscale.py",
 )  # fmt: skip
 """Commands, and what prevents the start: no page is there to show it."""
 

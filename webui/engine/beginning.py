@@ -10,16 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
+from webui.engine.colours import coloured_as
 from webui.engine.denoise import Denoiser
-from webui.engine.image_channels import blank_channels
+from webui.engine.image_channels import blank_channels, is_inpainting, is_instructed, masked_channels, seen_channels
 from webui.engine.inpainting import (
     Box,
     Size,
     filled,
     gaussian,
+    grown,
     masked_box,
+    masked_margins,
     overlaid,
     overlay_mask,
     resized,
@@ -29,11 +32,15 @@ from webui.engine.inpainting import (
 from webui.engine.latents import latent_shape
 from webui.engine.models import Components
 from webui.engine.samplers.step import GuidedDenoise
-from webui.engine.vae import encode
+from webui.engine.soft_inpainting import SoftMask
+from webui.engine.vae import encode, to_pixels
 from webui.errors import InvalidRequest
 from webui.requests import MAX_PIXELS, ImageToImage, Inpaint, PictureRequest
 
 LATENT_UPSCALE = "Just resize (latent upscale)"
+
+
+Finish = Callable[[Image.Image, torch.Tensor], Image.Image]
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,10 @@ class Beginning:
     """(width, height) of what is drawn where that is not the request's."""
     channels: torch.Tensor | None = None
     """(1, n, height, width): what the checkpoint sees beside the latents, see `image_channels.py`."""
-    finish: Callable[[Image.Image], Image.Image] = lambda picture: picture
-    """From the decoded picture to the one that is saved."""
+    soft: SoftMask | None = None
+    """The mask as a strength, with soft inpainting; `mask` is the same."""
+    finish: Finish = lambda picture, _: picture
+    """From the decoded picture and its latents (channels, height, width) to the one that is saved."""
 
     def first(self, noise: torch.Tensor, sigma: float) -> torch.Tensor:
         """(pictures, channels, height, width): the picture with `noise` (standard normal) at level `sigma`."""
@@ -73,14 +82,20 @@ class _Guarded:
         assert beginning.latents is not None
         assert beginning.mask is not None
         self._denoiser, self._latents, self._mask = denoiser, beginning.latents, beginning.mask
+        self._soft = beginning.soft
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        return torch.lerp(self._latents, self._denoiser(x, sigma), self._mask)
+        return self._held(self._denoiser(x, sigma), sigma)
 
     def apart(self, x: torch.Tensor, sigma: float, share: float) -> tuple[torch.Tensor, torch.Tensor]:
         assert isinstance(self._denoiser, GuidedDenoise)
         guided, uncond = self._denoiser.apart(x, sigma, share)
-        return torch.lerp(self._latents, guided, self._mask), torch.lerp(self._latents, uncond, self._mask)
+        return self._held(guided, sigma), self._held(uncond, sigma)
+
+    def _held(self, made: torch.Tensor, sigma: float) -> torch.Tensor:
+        if self._soft is not None:
+            return self._soft.blended(self._latents, made, sigma)
+        return torch.lerp(self._latents, made, self._mask)
 
     @property
     def is_full_precision(self) -> bool:
@@ -92,13 +107,42 @@ class _Guarded:
 
 def beginning_of(request: PictureRequest, inputs: Mapping[str, bytes], components: Components) -> Beginning:
     """Read, resize and encode what the request begins with. Raises `InvalidRequest` when the mask does not fit."""
+    size = request.width, request.height
+    shape = latent_shape(size, components.latent_channels, components.factor)
     if not isinstance(request, ImageToImage):
-        shape = latent_shape((request.width, request.height), components.latent_channels, components.factor)
         return Beginning(channels=blank_channels(components, shape))
     picture = _read(inputs[request.image]).convert("RGB")
     if isinstance(request, Inpaint):
-        return _inpainting(request, picture, _read(inputs[request.mask]).convert("L"), components)
-    return Beginning(_encoded(picture, (request.width, request.height), request.resize_mode, components))
+        painted = _read(inputs[request.mask]).convert("L") if request.mask else Image.new("L", picture.size)
+        return _inpainting(request, picture, painted, components)
+    channels = blank_channels(components, shape)
+    model = resized(picture, size, request.resize_mode)
+    if is_instructed(components):
+        channels = seen_channels(components, to_pixels(model))
+
+    def finish(made: Image.Image, _: torch.Tensor) -> Image.Image:
+        return coloured_as(made, model) if request.color_correction else made
+
+    latents = _encoded(picture, size, request.resize_mode, components)
+    return Beginning(latents, channels=channels, finish=finish)
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """What is painted on, at the size at which it is painted, and where in the result it lies."""
+
+    request: Inpaint
+    original: Image.Image
+    """What the result is laid over."""
+    painted: Image.Image
+    """The mask as it was painted, of the original."""
+    soft: Image.Image
+    """The mask with its edge blurred, of the original."""
+    part: Image.Image
+    part_mask: Image.Image
+    """What the model sees of both."""
+    box: Box | None
+    """Where the part lies in the original; None: it is all of it."""
 
 
 def _inpainting(request: Inpaint, picture: Image.Image, painted: Image.Image, components: Components) -> Beginning:
@@ -110,48 +154,84 @@ def _inpainting(request: Inpaint, picture: Image.Image, painted: Image.Image, co
         )
     if request.mask_mode == "Inpaint not masked":
         painted = ImageOps.invert(painted)
-    soft = gaussian(painted, request.mask_blur)
+    return _masked(_canvas(request, picture, painted), components)
+
+
+def _canvas(request: Inpaint, picture: Image.Image, painted: Image.Image) -> _Canvas:
     size = request.width, request.height
-    box = masked_box(soft, request.padding) if request.inpaint_area == "Only masked" else None
-    if box is None:
+    if request.inpaint_area == "Only masked":
+        picture, painted = grown(picture, request.margins), masked_margins(painted, request.margins)
+        soft = gaussian(painted, request.mask_blur)
+        box = masked_box(soft, request.padding)
+        if box is not None:
+            box = widened(box, size, picture.size)
+            part, part_mask = (resized(each.crop(box), size, "Just resize") for each in (picture, soft))
+            return _Canvas(request, picture, painted, soft, part, part_mask, box)
         picture, painted, soft = (resized(each, size, request.resize_mode) for each in (picture, painted, soft))
-        return _masked(request, picture, soft, components, _finish(request, picture, painted, soft))
-    box = widened(box, size, picture.size)
-    part, part_mask = (resized(each.crop(box), size, "Just resize") for each in (picture, soft))
-    return _masked(request, part, part_mask, components, _finish(request, picture, painted, soft, box))
+        return _Canvas(request, picture, painted, soft, picture, soft, None)
+    soft = gaussian(painted, request.mask_blur)
+    picture, painted, soft = (resized(each, size, request.resize_mode) for each in (picture, painted, soft))
+    if any(request.margins):
+        picture, painted = grown(picture, request.margins), masked_margins(painted, request.margins)
+        soft = ImageChops.lighter(grown(soft, request.margins), gaussian(painted, request.mask_blur))
+    return _Canvas(request, picture, painted, soft, picture, soft, None)
 
 
-def _masked(
-    request: Inpaint,
-    part: Image.Image,
-    mask: Image.Image,
-    components: Components,
-    finish: Callable[[Image.Image], Image.Image],
-) -> Beginning:
-    """`part` is what is drawn, at the result's size, and `mask` its mask."""
+def _masked(canvas: _Canvas, components: Components) -> Beginning:
+    request, part, mask = canvas.request, canvas.part, canvas.part_mask
     content = request.masked_content
-    latents = _encoded(filled(part, mask) if content == "fill" else part, part.size, request.resize_mode, components)
-    latent_mask = _to_latents(mask, latents)
+    begun_with = filled(part, mask) if content == "fill" else part
+    latents = _encoded(begun_with, part.size, request.resize_mode, components)
+    latent_mask = _to_latents(mask, latents, is_soft=request.soft_inpainting)
+    soft = SoftMask(latent_mask, request) if request.soft_inpainting else None
+    original = latents
     if content == "latent nothing":
         latents = latents * (1 - latent_mask)
-    return Beginning(latents, latent_mask, content == "latent noise", finish=finish)
+    return Beginning(
+        latents,
+        latent_mask,
+        content == "latent noise",
+        size=part.size,
+        channels=_channels(canvas, components),
+        soft=soft,
+        finish=_finish(canvas, original, begun_with, soft),
+    )
 
 
-def _finish(
-    request: Inpaint, original: Image.Image, painted: Image.Image, soft: Image.Image, box: Box | None = None
-) -> Callable[[Image.Image], Image.Image]:
-    def finish(repainted: Image.Image) -> Image.Image:
-        result = overlaid(original, repainted, soft if box else overlay_mask(soft), box)
-        return untouched(original, result, painted) if request.keep_untouched else result
+def _channels(canvas: _Canvas, components: Components) -> torch.Tensor | None:
+    pixels = to_pixels(canvas.part)
+    if is_instructed(components):
+        return seen_channels(components, pixels)
+    if not is_inpainting(components):
+        return None
+    mask = torch.from_numpy(np.asarray(canvas.part_mask, dtype=np.float32) / 255)
+    return masked_channels(components, pixels, mask if canvas.request.soft_inpainting else mask.round())
+
+
+def _finish(canvas: _Canvas, kept: torch.Tensor, model: Image.Image, soft: SoftMask | None) -> Finish:
+    request, box = canvas.request, canvas.box
+
+    def finish(made: Image.Image, latents: torch.Tensor) -> Image.Image:
+        mask = canvas.soft if box else overlay_mask(canvas.soft)
+        if soft is not None:
+            part = soft.overlay(kept[0], latents, made.size)
+            mask = Image.new("L", canvas.original.size)
+            place = box or (0, 0, *mask.size)
+            mask.paste(resized(part, (place[2] - place[0], place[3] - place[1]), "Just resize"), place[:2])
+        if request.color_correction:
+            made = coloured_as(made, model)
+        result = overlaid(canvas.original, made, mask, box)
+        return untouched(canvas.original, result, canvas.painted) if request.keep_untouched else result
 
     return finish
 
 
-def _to_latents(mask: Image.Image, latents: torch.Tensor) -> torch.Tensor:
-    """(1, 1, height, width) of 0 and 1: a latent is made anew when at least half of its pixels are."""
+def _to_latents(mask: Image.Image, latents: torch.Tensor, *, is_soft: bool) -> torch.Tensor:
+    """(1, 1, height, width) of 0 to 1; if not `is_soft` 0 or 1, and a latent is made anew when at least half of its
+    pixels are."""
     height, width = latents.shape[-2:]
     small = np.asarray(mask.resize((width, height), Image.Resampling.BOX), dtype=np.float32) / 255
-    return torch.from_numpy(small.round()).to(latents.device)[None, None]
+    return torch.from_numpy(small if is_soft else small.round()).to(latents.device)[None, None]
 
 
 def _encoded(picture: Image.Image, size: Size, resize_mode: str, components: Components) -> torch.Tensor:

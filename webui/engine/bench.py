@@ -19,6 +19,7 @@ from webui.engine.generation import Generation, Helpers
 from webui.engine.loading import load_checkpoint
 from webui.engine.models import Components
 from webui.engine.stopwatch import Stopwatch
+from webui.engine.upscaling import Upscalers
 from webui.library import Library
 from webui.requests import PictureRequest, build
 
@@ -35,7 +36,7 @@ def measure_engine(models_dir: Path, device: str) -> Mapping[str, float]:
     chosen = pick_device(device)
     components = load_checkpoint(passport, chosen, fastest_attention(chosen.torch_device))
 
-    helpers = Helpers(lambda _: components)
+    helpers = Helpers(lambda _: components, Upscalers(models_dir / "upscalers", chosen))
 
     def draw(preview: str) -> float:
         wanted = replace(request, preview=preview)

@@ -1,10 +1,10 @@
-"""Textual inversion: words with vectors of their own, from files of models/embeddings (Gal et al. 2022, arXiv:2208.01618).
+"""Textual inversion (Gal et al. 2022, arXiv:2208.01618): words with vectors of their own, from models/embeddings.
 
 Owns finding and reading them in all formats; where their vectors stand in a prompt is known to `text`.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,18 +62,22 @@ class Embedding:
 class EmbeddingShelf:
     """The embeddings below a folder. Only those that a prompt may name are ever read, and again when they change."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, others: Callable[[], Iterable[Path]] = tuple) -> None:
+        """`others`: files elsewhere, in the model folders of other tools."""
         self._folder = folder
+        self._others = others
         self._read: dict[tuple[Path, int, int], Embedding] = {}
 
     def named_in(self, texts: Iterable[str]) -> dict[str, Embedding]:
         """The embeddings whose names occur in the texts, small and capital letters being the same."""
         said = "\n".join(texts).lower()
-        files = sorted(path for path in self._files() if path.stem.lower() in said)
+        files = [path for path in self._files() if path.stem.lower() in said and path.is_file()]
         return {path.stem: self._embedding(path) for path in reversed(files)}
 
-    def _files(self) -> Iterator[Path]:
-        return (path for path in self._folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    def _files(self) -> list[Path]:
+        """Where two are called the same, the first one counts: those of the folder before others."""
+        mine = sorted(path for path in self._folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        return [*mine, *(path for path in self._others() if path.suffix.lower() in SUFFIXES)]
 
     def _embedding(self, path: Path) -> Embedding:
         status = path.stat()

@@ -4,6 +4,7 @@ Turns every failure that has words for a person into a `Failed` event; faults of
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,32 +15,41 @@ from webui.engine.device import Device, pick_device
 from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.extensions import EngineExtensions
 from webui.engine.generation import Generation, Helpers
-from webui.engine.loading import load_checkpoint
-from webui.engine.models import ModelCache
+from webui.engine.loading import load_checkpoint, with_vae
+from webui.engine.models import Components, ModelCache
+from webui.engine.receipt import Receipt
 from webui.engine.stopwatch import Stopwatch
-from webui.errors import UserError
+from webui.engine.upscaling import Upscalers
+from webui.engine.upscaling.job import UpscaleJob
+from webui.errors import CheckpointError, UnknownName, UserError
 from webui.events import Event, Failed, Progress, Started
 from webui.extensions.shelf import Shelf
 from webui.library import Library, Passport
 from webui.requests import PictureRequest
+from webui.sentences import Sentence
+from webui.upscale_request import Upscale
+from webui.upscalers import FOLDER as UPSCALERS
 
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str, worker: int = 0, shelf: Shelf | None = None) -> "PictureEngine":
+def create_engine(
+    models_dir: Path, device: str, worker: int = 0, shelf: Shelf | None = None, *, library: Library | None = None
+) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
-    Several workers take the cards in turn. Raises `CannotStart` for a device that is not there.
+    `shelf`: the extensions. `library`: the models, where there are others than those. Several workers take the cards
+    in turn. Raises `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
-    attention = fastest_attention(chosen.torch_device)
-    return PictureEngine(
-        Library(models_dir / "checkpoints"),
-        chosen,
-        attention,
-        EmbeddingShelf(models_dir / "embeddings"),
-        EngineExtensions(shelf, models_dir),
+    models = library or Library(models_dir / "checkpoints")
+    embeddings = EmbeddingShelf(
+        models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings").values()]
     )
+    upscalers = Upscalers(models_dir / UPSCALERS, chosen)
+    attention = fastest_attention(chosen.torch_device)
+    extensions = EngineExtensions(shelf, models_dir)
+    return PictureEngine(models, chosen, attention, embeddings, upscalers=upscalers, extensions=extensions)
 
 
 class PictureEngine:
@@ -51,17 +61,27 @@ class PictureEngine:
         device: Device,
         attention: str,
         embeddings: EmbeddingShelf | None = None,
+        *,
+        upscalers: Upscalers,
         extensions: EngineExtensions | None = None,
     ) -> None:
         self._library = library
+        self._upscalers = upscalers
         self._device = device
         self._attention = attention
         self._extensions = extensions or EngineExtensions(None, Path())
-        self._models = ModelCache(lambda passport: load_checkpoint(passport, device, attention, embeddings))
+        self._models = ModelCache(
+            lambda passport: load_checkpoint(passport, device, attention, embeddings),
+            load_vae=lambda path, components: with_vae(components, path, device),
+            available=lambda: memory.available(device.torch_device),
+        )
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
         """Yield the job's events; the last is one of `events.FINAL`. Raises only for faults of the program."""
         request = job.request
+        if isinstance(request, Upscale):
+            yield from self._upscale(job, request, signal)
+            return
         if not isinstance(request, PictureRequest):
             raise TypeError(f"This engine makes pictures; it was given {request.kind}.")
         yield Started(pictures=request.pictures)
@@ -75,17 +95,50 @@ class PictureEngine:
                 raise
             yield _failed(shortage)
 
+    def _upscale(self, job: Job, request: Upscale, signal: SignalSource) -> Iterator[Event]:
+        yield Started(pictures=request.pictures)
+        try:
+            yield from UpscaleJob(job, request, self._upscalers, signal).events()
+        except UserError as error:
+            yield _failed(error)
+
     def _generate(self, job: Job, request: PictureRequest, signal: SignalSource) -> Iterator[Event]:
-        stopwatch = Stopwatch()
+        stopwatch, receipt = Stopwatch(), Receipt()
         passport = self._find(request.checkpoint)
         if not self._models.holds(passport):
             yield _loading(request)
         with stopwatch.phase("loading"):
-            components = self._models.get(passport)
+            components = self._load(passport, self._vae(request.vae), receipt)
             model_hash = passport.hash
-        helpers = Helpers(lambda name: self._models.get(self._find(name)))
+        attention, device = self._attention, self._device.name
+        receipt.note(Sentence("Drawn on {device} with the attention {attention}.", device=device, attention=attention))
+        helpers = Helpers(lambda name: self._load(self._find(name), None, receipt), self._upscalers, receipt)
         extensions = self._extensions.begin(job, request, components, stopwatch, self.free_memory)
         yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers, extensions).events()
+
+    def _load(self, passport: Passport, vae: Path | None, receipt: Receipt) -> Components:
+        """From memory or disk; the receipt tells what took time."""
+        was_there, begin = self._models.holds(passport), time.monotonic()
+        components = self._models.get(passport, vae)
+        if not was_there:
+            seconds = f"{time.monotonic() - begin:.1f}"
+            told = Sentence("Checkpoint '{name}' was loaded in {seconds} s.", name=passport.name, seconds=seconds)
+            receipt.note(told)
+        if vae is not None:
+            receipt.note(Sentence("The VAE {name} stood in for the checkpoint's own.", name=vae.name))
+        return components
+
+    def _vae(self, name: str) -> Path | None:
+        """Where the autoencoder of that name lies; None for "", the checkpoint's own. Raises `UserError`."""
+        if not name:
+            return None
+        shelf = self._library.shelf("vae")
+        if name not in shelf:
+            raise UnknownName("VAE", name, shelf)
+        found = shelf[name]
+        if found.problem is not None:
+            raise CheckpointError("VAE '{name}' cannot be used: {problem}", name=name, problem=found.problem)
+        return found.path
 
     def _find(self, name: str) -> Passport:
         """The passport of a checkpoint; the folder is looked at again unless the one in memory is still the same."""
@@ -107,7 +160,8 @@ class PictureEngine:
             log.warning("checkpoint %s does not fit into memory", checkpoint)
 
     def free_memory(self) -> None:
-        """Forget the checkpoint in memory; the next job loads it again."""
+        """Forget the models in memory; the next job loads them again."""
+        self._upscalers.clear()
         self._models.clear()
 
     def info(self) -> EngineInfo:

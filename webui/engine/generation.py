@@ -4,10 +4,11 @@ Owns the order of things: batches, pictures, their row of passes, signals betwee
 made of is known to `passes`, how a step or a picture is made to `denoise` and `vae` alone.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -17,16 +18,19 @@ from webui.engine import state as states
 from webui.engine.beginning import Beginning, beginning_of
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
 from webui.engine.extensions import Runner
-from webui.engine.hires import PILLOW_UPSCALERS, Upscale, check_upscaler, enlarged, pillow_upscale
+from webui.engine.hires import check_upscaler, enlarged
 from webui.engine.latents import finished_latents
 from webui.engine.models import Components
 from webui.engine.passes import Pass, passes_of
 from webui.engine.prediction import GuidedDenoiser
 from webui.engine.previews import Previewer, previewer
+from webui.engine.receipt import Receipt
 from webui.engine.seeds import Seeds
 from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
+from webui.engine.text import PlannedPrompts
 from webui.engine.tiling import tiled
+from webui.engine.upscaling import Upscalers
 from webui.engine.vae import decode
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
 from webui.extension import Step
@@ -48,9 +52,15 @@ class Helpers:
 
     load: Callable[[str], Components]
     """The components of another checkpoint, by name. Raises `UserError`."""
-    upscale: Upscale = pillow_upscale
-    upscalers: tuple[str, ...] = tuple(PILLOW_UPSCALERS)
-    """Names that `upscale` knows."""
+    upscalers: Upscalers
+    receipt: Receipt = field(default_factory=Receipt)
+
+
+def used_embeddings(prompts: Iterable[PlannedPrompts]) -> Mapping[str, object]:
+    """What a picture's text says of them, as AUTOMATIC1111 writes it."""
+    named = {name: embedding for each in prompts for name, embedding in each.embeddings.items()}
+    hashes = ", ".join(f"{name}: {embedding.hash}" for name, embedding in named.items())
+    return {"TI hashes": hashes or None}
 
 
 class Generation:
@@ -77,9 +87,12 @@ class Generation:
         self._signal = signal
         self._stopwatch = stopwatch
         self._helpers = helpers
+        self._receipt = helpers.receipt
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         self._warned: set[Sentence] = set()
         self._beginning = Beginning()
+        self._used: Mapping[str, object] = {}
+        """What the pictures' texts tell beside the request."""
         self._passes: tuple[Pass, ...] = ()
 
     def events(self) -> Iterator[Event]:
@@ -97,8 +110,11 @@ class Generation:
             with self._stopwatch.phase("encoding"):
                 self._beginning = beginning_of(request, self._job.inputs, parts)
                 self._passes = passes_of(request, parts, self._beginning, self._helpers.load, self._extensions.hold)
+                self._used = used_embeddings(each.prompts for each in self._passes)
+            self._note_passes()
             yield from self._extensions_said()
             yield from self._unknown_tags()
+            yield from self._unfit_embeddings()
             yield from self._pictures()
 
     def _pictures(self) -> Iterator[Event]:
@@ -122,7 +138,19 @@ class Generation:
                 yield self._checkpoint(saved)
         self._extensions.close()
         yield from self._extensions_said()
-        yield Done(timings=self._stopwatch.timings())
+        yield Done(timings=self._stopwatch.timings(), receipt=self._receipt.sentences)
+
+    def _note_passes(self) -> None:
+        chunks = max(each.prompts.chunks for each in self._passes)
+        if chunks > 1:
+            self._receipt.note(
+                Sentence("The prompts are longer than one reading, so they were read in {parts} parts.", parts=chunks)
+            )
+        for before, each in itertools.pairwise(self._passes):
+            if each.continues:
+                refiner, step = each.components.name, each.before + before.until
+                told = Sentence("The refiner '{name}' took over after step {step}.", name=refiner, step=step)
+                self._receipt.note(told)
 
     def _unknown_tags(self) -> Iterator[Event]:
         tags = [tag for each in self._passes for tag in each.prompts.tags]
@@ -131,6 +159,10 @@ class Generation:
             yield from self._warn(
                 Sentence("“{tag}” in the prompt has no effect: nothing here knows such tags.", tag=written)
             )
+
+    def _unfit_embeddings(self) -> Iterator[Event]:
+        for name, problem in (item for each in self._passes for item in each.prompts.unfit_embeddings.items()):
+            yield from self._warn(Sentence("The embedding '{name}' has no effect: {why}", name=name, why=problem))
 
     def _saved(self) -> tuple[SavedJob, Sentence | None]:
         """Where to begin, and a warning when the job's state is of no use."""
@@ -226,7 +258,11 @@ class Generation:
         yield self._progress("upscaling", pictures[0], self._passes[number].before)
         with self._stopwatch.phase("decoding"):
             latents = finished_latents(state.x, before.sigmas[-1])
-            larger = enlarged(latents, request, self._components, self._helpers.upscale)
+            larger = enlarged(latents, request, self._components, self._helpers.upscalers)
+        size, upscaler = "{}×{}".format(*request.hires_sizes[1]), request.hires_upscaler
+        self._receipt.note(
+            Sentence("Enlarged to {size} with {upscaler}, then drawn again.", size=size, upscaler=upscaler)
+        )
         for warning in larger.warnings:
             yield from self._warn(warning)
         return larger.latents
@@ -264,8 +300,8 @@ class Generation:
             yield self._progress("decoding", picture, self._steps)
             with self._stopwatch.phase("decoding"):
                 decoded = decode(self._components.vae, latents[number])
-                image = self._extensions.after_decode(self._beginning.finish(decoded.image), picture)
-                extra = self._extensions.before_save(image, picture)
+                image = self._extensions.after_decode(self._beginning.finish(decoded.image, latents[number]), picture)
+                extra = {**self._used, **self._extensions.before_save(image, picture)}
                 text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__, extra=extra)
                 png = encode_png(image, self._asked, picture, text)
             yield from self._extensions_said()
@@ -296,6 +332,7 @@ class Generation:
         """The same warning once per job."""
         if told not in self._warned:
             self._warned.add(told)
+            self._receipt.note(told)
             yield Warning(text=told, extension=extension)
 
 

@@ -3,32 +3,28 @@
 Knows sizes and ways to enlarge; the passes themselves are in `passes`.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from webui.engine.latents import LatentShape
 from webui.engine.models import Components
+from webui.engine.upscaling import Upscalers
 from webui.engine.vae import decode, encode
 from webui.errors import UnknownName
 from webui.registry import LATENT_UPSCALERS
-from webui.request_groups import Size
 from webui.requests import TextToImage
 from webui.sentences import Sentence
 
 _MODES = ("bilinear", "bilinear", "bicubic", "bicubic", "nearest", "nearest-exact")
 
-Upscale = Callable[[str, Image.Image, Size], Image.Image]
-"""(name, RGB picture, size) -> RGB picture of exactly that size. Raises `UnknownName`."""
 
-
-def check_upscaler(request: TextToImage, pictures: Sequence[str]) -> None:
-    """Raise `UnknownName` for an upscaler that is none of the latent ones and none of `pictures`."""
-    if request.hires_upscaler not in (*LATENT_UPSCALERS, *pictures):
-        raise UnknownName("upscaler", request.hires_upscaler, (*LATENT_UPSCALERS, *pictures))
+def check_upscaler(request: TextToImage, upscalers: Upscalers) -> None:
+    """Raise `UnknownName` for an upscaler that is none of the latent ones and none of `upscalers`."""
+    known = *LATENT_UPSCALERS, *upscalers.names()
+    if request.hires_upscaler not in known:
+        raise UnknownName("upscaler", request.hires_upscaler, known)
 
 
 def hires_shape(request: TextToImage, components: Components) -> LatentShape:
@@ -46,7 +42,7 @@ class Enlarged:
     warnings: tuple[Sentence, ...] = ()
 
 
-def enlarged(latents: torch.Tensor, request: TextToImage, components: Components, upscale: Upscale) -> Enlarged:
+def enlarged(latents: torch.Tensor, request: TextToImage, components: Components, upscalers: Upscalers) -> Enlarged:
     """`latents` (pictures, channels, height, width), finished, at the size of the second pass.
 
     A latent upscaler interpolates them; any other enlarges the decoded picture, which is encoded again. What stands
@@ -57,7 +53,9 @@ def enlarged(latents: torch.Tensor, request: TextToImage, components: Components
     if request.hires_upscaler in LATENT_UPSCALERS:
         return Enlarged(_cut(_interpolated(latents, (height, width), request.hires_upscaler), request, components))
     decoded = [decode(components.vae, each) for each in latents]
-    pictures = (upscale(request.hires_upscaler, each.image, (width * factor, height * factor)) for each in decoded)
+    pictures = (
+        upscalers.upscale(request.hires_upscaler, each.image, (width * factor, height * factor)) for each in decoded
+    )
     larger = torch.cat([encode(components.vae, picture).float() for picture in pictures])
     warnings = tuple(each.warning for each in decoded if each.warning)
     return Enlarged(_cut(larger, request, components), warnings)
@@ -73,15 +71,3 @@ def _cut(latents: torch.Tensor, request: TextToImage, components: Components) ->
     _, height, width = hires_shape(request, components)
     top, left = (latents.shape[-2] - height) // 2, (latents.shape[-1] - width) // 2
     return latents[:, :, top : top + height, left : left + width]
-
-
-PILLOW_UPSCALERS = {
-    "None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST,
-}  # fmt: skip
-
-
-def pillow_upscale(name: str, picture: Image.Image, size: Size) -> Image.Image:
-    """The upscalers that need no model."""
-    if name not in PILLOW_UPSCALERS:
-        raise UnknownName("upscaler", name, PILLOW_UPSCALERS)
-    return picture.resize(size, PILLOW_UPSCALERS[name])

@@ -38,9 +38,9 @@ def blank_channels(components: Components, shape: LatentShape) -> torch.Tensor |
 def masked_channels(components: Components, pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(1, 1 + channels, height, width): the mask, and the latents of the picture with grey under it.
 
-    `pixels` (3, height, width) in [-1, 1], `mask` (height, width) in [0, 1], rounded here. Both in pixels.
+    `pixels` (3, height, width) in [-1, 1], `mask` (height, width) in [0, 1]. Both in pixels.
     """
-    kept = 1 - mask.round()
+    kept = 1 - mask
     latents = encode_pixels(components.vae, (pixels * kept)[None]).float()
     small = F.interpolate(1 - kept[None, None], latents.shape[-2:], mode="nearest").to(latents.device)
     return torch.cat([small, latents], dim=1)

@@ -42,6 +42,21 @@ def _padded(picture: Image.Image, size: Size) -> Image.Image:
     return Image.fromarray(np.pad(pixels, [*margins, (0, 0)][: pixels.ndim], mode="edge"))
 
 
+def grown(picture: Image.Image, margins: Box) -> Image.Image:
+    """`picture` with `margins` (left, top, right, bottom) around it, over which its edge is stretched."""
+    left, top, right, bottom = margins
+    pixels = np.asarray(picture)
+    return Image.fromarray(np.pad(pixels, [(top, bottom), (left, right), (0, 0)][: pixels.ndim], mode="edge"))
+
+
+def masked_margins(mask: Image.Image, margins: Box) -> Image.Image:
+    """The mask of a `grown` picture: all that is new is white."""
+    left, top, right, bottom = margins
+    larger = Image.new("L", (left + mask.width + right, top + mask.height + bottom), 255)
+    larger.paste(mask, (left, top))
+    return larger
+
+
 # Masks.
 
 

@@ -1,7 +1,10 @@
-"""Running out of memory: recognised in all its forms and told to the person as one error."""
+"""Memory: how much is left, and running out of it, recognised in all its forms and told to the person as one error."""
 
 import gc
+import sys
+from pathlib import Path
 
+import psutil
 import torch
 
 from webui.errors import OutOfMemory
@@ -20,6 +23,23 @@ def out_of_memory(error: BaseException, size: tuple[int, int]) -> OutOfMemory | 
         return None
     release()
     return OutOfMemory(size)
+
+
+def available(device: torch.device | None = None) -> int:
+    """Bytes that can still be taken: of the card, or of the machine as far as this process may use it."""
+    if device is not None and device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    return min(int(psutil.virtual_memory().available), _left_in_container())
+
+
+def _left_in_container(control: Path = Path("/sys/fs/cgroup")) -> int:
+    """What a container's limit leaves, where there is one; a very large number where there is none."""
+    try:
+        limit, used = ((control / f"memory.{name}").read_text("ascii").strip() for name in ("max", "current"))
+        return max(0, int(limit) - int(used))
+    except (OSError, ValueError):
+        return sys.maxsize
 
 
 def release() -> None:

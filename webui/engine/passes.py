@@ -13,7 +13,8 @@ from webui.engine.beginning import Beginning
 from webui.engine.denoise import Denoiser, Plan, SamplerState
 from webui.engine.guidance import needs_uncond
 from webui.engine.hires import hires_shape
-from webui.engine.image_channels import blank_channels
+from webui.engine.image_channels import blank_channels, is_instructed
+from webui.engine.instructed import InstructedDenoiser
 from webui.engine.latents import LatentShape, latent_shape
 from webui.engine.models import Components
 from webui.engine.prediction import CallHooks, GuidedDenoiser
@@ -62,9 +63,11 @@ class Pass:
 
     def denoiser(self, pictures: int, hooks: CallHooks | None = None) -> GuidedDenoiser:
         """Of so many pictures at once. Close it when the pass is over."""
-        return GuidedDenoiser(
-            self.components, self.prompts, pictures, self.guidance_scale, self.beginning.channels, hooks
-        )
+        parts, prompts, scale, channels = self.components, self.prompts, self.guidance_scale, self.beginning.channels
+        if channels is not None and is_instructed(parts) and isinstance(self.words, ImageToImage):
+            image_scale = self.words.image_guidance_scale
+            return InstructedDenoiser(parts, prompts, pictures, scale, channels, image_scale, hooks)
+        return GuidedDenoiser(parts, prompts, pictures, scale, channels, hooks)
 
     def plan(self, seeds: Sequence[Seeds], denoiser: Denoiser, latents: torch.Tensor | None = None) -> Plan:
         """The walk for the pictures of these seeds; `latents` of the pass before it stand in for its own beginning."""

@@ -7,43 +7,54 @@ memory and time has read the whole file: what crashes, swells or hangs does so t
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar  # under this name in files
 
 from webui.errors import CheckpointError
+from webui.sentences import Sentence
+from webui.settings import ROOT
 
 SECONDS = 120
 MOST_SWELLING = 4
 """A file may unpack to this many times its size; torch does not compress at all."""
 EXTRA_MEMORY = 2**30
 
-_PREFLIGHT = """
-import sys
-import torch
-path, extra, seconds, mapped = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
-if sys.platform.startswith("linux"):
-    import resource
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + extra, used + extra))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-with torch.serialization.safe_globals([torch.nn.ParameterDict]):
-    torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-"""
+_PREFLIGHT = "import sys; sys.path.insert(0, sys.argv[1]); from webui.engine.pickles import preflight; preflight()"
+
+
+class _Callback:
+    """Stands for pytorch_lightning's ModelCheckpoint, which the first Stable Diffusion files name and nobody needs."""
+
+
+def _harmless() -> AbstractContextManager[None]:
+    """Beside tensors and plain containers, what old model files name."""
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        torch.nn.ParameterDict,
+        (_Callback, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        type(np.dtype(np.float64)),
+        type(np.dtype(np.float32)),
+    ]
+    made: AbstractContextManager[None] = torch.serialization.safe_globals(allowed)
+    return made
 
 
 def read_pickle(path: Path) -> object:
     """What torch.save has put into the file, its tensors on the CPU. Raises `CheckpointError` in one sentence."""
     check_beginning(path)
-    is_archive = zipfile.is_zipfile(path)
-    if is_archive:
+    if zipfile.is_zipfile(path):
         _check_archive(path)
-    _preflight(path, is_archive)
+    _check_in_child(path)
     try:
-        with torch.serialization.safe_globals([torch.nn.ParameterDict]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+        return _load(path)
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
             raise
@@ -55,11 +66,15 @@ def check_beginning(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(512)
     if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError("{name} is a Git-LFS pointer, not a model file. Download it again.", name=path.name)
+        raise _disguised(path, Sentence("a Git-LFS pointer"))
     if start.lstrip()[:1] == b"<":
-        raise CheckpointError("{name} is an HTML page, not a model file. Download it again.", name=path.name)
+        raise _disguised(path, Sentence("an HTML page"))
     if not start.startswith((b"PK\x03\x04", b"\x80")):
         raise CheckpointError("{name} is no file that torch has written. Download it again.", name=path.name)
+
+
+def _disguised(path: Path, found: Sentence) -> CheckpointError:
+    return CheckpointError("{name} is {found}, not a model file. Download it again.", name=path.name, found=found)
 
 
 def _check_archive(path: Path) -> None:
@@ -75,16 +90,34 @@ def _check_archive(path: Path) -> None:
         )  # fmt: skip
 
 
-def _preflight(path: Path, is_archive: bool) -> None:
+def _load(path: Path) -> object:
+    with _harmless():
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _check_in_child(path: Path) -> None:
     """Read the whole file in a child. Raises `CheckpointError` unless that ends well."""
     extra = EXTRA_MEMORY + MOST_SWELLING * path.stat().st_size
-    command = [sys.executable, "-c", _PREFLIGHT, str(path), str(extra), str(SECONDS), "1" if is_archive else "0"]
+    command = [sys.executable, "-c", _PREFLIGHT, str(ROOT), str(path), str(extra)]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=2 * SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise _refused(path) from error
     if ended.returncode:
         raise _refused(path)
+
+
+def preflight() -> None:
+    """What the child does, its arguments those of the process: read a file, limited where the system can limit."""
+    path, extra = Path(sys.argv[2]), int(sys.argv[3])
+    if sys.platform == "linux":
+        import resource  # not there on Windows
+
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + extra, used + extra))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    _load(path)
 
 
 def _refused(path: Path) -> CheckpointError:

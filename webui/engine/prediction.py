@@ -146,8 +146,10 @@ class GuidedDenoiser:
             combined = combined + weight * (noise - noise_uncond)
         return noise_uncond, combined
 
-    def _unet(self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded) -> torch.Tensor:
-        """The predictions under one text after the other, in one call."""
+    def _unet(
+        self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded, is_blind: bool = False
+    ) -> torch.Tensor:
+        """The predictions under one text after the other, in one call; `is_blind` without what is seen beside them."""
         inputs = UnetInputs(
             latents=torch.cat([latents] * len(texts)),
             timestep=timestep,
@@ -158,12 +160,13 @@ class GuidedDenoiser:
         )
         if self._hooks is not None:
             inputs = self._hooks.unet_inputs(inputs)
-        return self._call(inputs)
+        return self._call(inputs, is_blind=is_blind)
 
-    def _call(self, inputs: UnetInputs) -> torch.Tensor:
+    def _call(self, inputs: UnetInputs, *, is_blind: bool) -> torch.Tensor:
         seen = inputs.latents
         if self._channels is not None:
-            seen = torch.cat([seen, self._channels.to(seen.dtype).expand(len(seen), -1, -1, -1)], dim=1)
+            channels = torch.zeros_like(self._channels) if is_blind else self._channels
+            seen = torch.cat([seen, channels.to(seen.dtype).expand(len(seen), -1, -1, -1)], dim=1)
         output = self._components.unet(
             seen,
             inputs.timestep,

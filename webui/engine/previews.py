@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from webui.engine.preview_decoder import PreviewDecoder
-from webui.engine.vae import decode_pixels, to_image
+from webui.engine.vae import decode_pixels, encode_pixels, to_image
 from webui.errors import UnknownName
 from webui.registry import PREVIEWS
 
@@ -65,10 +65,10 @@ def fit_latent_rgb(vae: Any, channels: int) -> LatentRgb:  # AutoencoderKL; diff
     """
     generator = torch.Generator("cpu").manual_seed(0)
     inputs, targets = [], []
-    for patches in (1, 1, 2, 2, 4, 4, 8, 8):
+    for patches in (1, 2, 4, 8):
         colours = (3 * torch.randn(1, 3, patches, patches, generator=generator)).clamp(-1, 1)
         pixels = F.interpolate(colours, size=(64, 64)).to(vae.device, vae.dtype)
-        latents = vae.encode(pixels).latent_dist.mode()[0].float() * vae.config.scaling_factor
+        latents = encode_pixels(vae, pixels)[0]
         decoded = F.adaptive_avg_pool2d(decode_pixels(vae, latents), (latents.shape[1], latents.shape[2]))
         inputs.append(latents.cpu().flatten(1).T)
         targets.append(decoded.cpu().flatten(1).T)
@@ -79,11 +79,30 @@ def fit_latent_rgb(vae: Any, channels: int) -> LatentRgb:  # AutoencoderKL; diff
     return LatentRgb(solution[:-1].clone(), solution[-1].clone())
 
 
+class MeasuredRgb:
+    """The map of an autoencoder that brought none: measured once, when the first preview is asked for.
+
+    Not while loading: on a CPU a full-size autoencoder takes seconds for it.
+    """
+
+    def __init__(self, vae: Any, channels: int) -> None:  # AutoencoderKL
+        self._vae, self._channels = vae, channels
+        self._fit: LatentRgb | None = None
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        if self._fit is None:
+            self._fit = fit_latent_rgb(self._vae, self._channels)
+        return self._fit(latents)
+
+
+LatentToRgb = Callable[[torch.Tensor], torch.Tensor]
+"""(channels, height, width), scaled latents -> (3, height, width) in about [-1, 1], on the CPU."""
+
 Previewer = Callable[[torch.Tensor], bytes | None]
 """pred_original of one picture (channels, height, width) -> JPEG, or None when this step has none."""
 
 
-def previewer(kind: str, vae: Any, latent_rgb: LatentRgb, small: PreviewDecoder | None = None) -> Previewer:
+def previewer(kind: str, vae: Any, latent_rgb: LatentToRgb, small: PreviewDecoder | None = None) -> Previewer:
     """The previewer of a name in `registry.PREVIEWS`; one per job. Raises `UnknownName`.
 
     "Small" is linear where there is no small decoder.

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -87,6 +87,30 @@ class Tower:
     def body(self) -> Any:
         """The network inside, whether it has a projection or not."""
         return getattr(self.encoder, "text_model", self.encoder)
+
+
+class PromptReader(Protocol):
+    """Makes what a UNet takes of texts; `PromptEncoder` for those that know words."""
+
+    zeroes_empty: bool
+
+    def learn(self, plans: Sequence[PromptPlan], /) -> None: ...
+
+    def forget(self) -> None: ...
+
+    def named(self, plans: Sequence[PromptPlan], /) -> dict[str, Embedding]: ...
+
+    def unfit(self, plans: Sequence[PromptPlan], /) -> dict[str, Sentence]: ...
+
+    def encode(self, said: Sections, emphasis: str = "Original", clip_skip: int = 1) -> Encoded: ...
+
+    def lengthened(self, encoded: Encoded, tokens: int, clip_skip: int = 1) -> Encoded: ...
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def layers(self) -> int: ...
 
 
 class PromptEncoder:
@@ -263,7 +287,7 @@ class PlannedPrompts:
 
     def __init__(
         self,
-        encoder: PromptEncoder,
+        encoder: PromptReader,
         positive: PromptPlan,
         negative: PromptPlan | None,
         *,
@@ -284,6 +308,8 @@ class PlannedPrompts:
         longest = max(each.hidden.shape[1] for each in encoded.values())
         self._encoded = {text: encoder.lengthened(each, longest, clip_skip) for text, each in encoded.items()}
         self._zeroes_empty = encoder.zeroes_empty
+        self.chunks = longest // encoder.length
+        """How many readings of the text encoder the longest text needs."""
 
     def at(self, step: int, pictures: int) -> Conditioning:
         """The conditioning of `step`, counted from 1, the same for each of `pictures` pictures."""

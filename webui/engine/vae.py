@@ -56,26 +56,23 @@ def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, Se
 
 def encode(vae: Any, picture: Image.Image) -> torch.Tensor:
     """RGB picture -> scaled latents (1, channels, height / factor, width / factor): the mean of the posterior."""
-    return encode_pixels(vae, to_pixels(picture)[None])
+    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    return encode_pixels(vae, levels.to(vae.device, vae.dtype) / 127.5 - 1)
 
 
 def to_pixels(picture: Image.Image) -> torch.Tensor:
-    """RGB picture -> (3, height, width) levels 0 to 255 as they are; `encode_pixels` takes them."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    """RGB picture -> (3, height, width) in [-1, 1], fp32."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 127.5 - 1
 
 
 @torch.inference_mode()
 def encode_pixels(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """As `encode`, of (1, 3, height, width): 8 bit levels, or floats in [-1, 1]."""
-    pixels = (
-        pixels.to(vae.device, vae.dtype) / 127.5 - 1
-        if pixels.dtype == torch.uint8
-        else pixels.to(vae.device, vae.dtype)
-    )
-    latents: torch.Tensor = vae.encode(pixels).latent_dist.mode()
+    """As `encode`, of (1, 3, height, width) in [-1, 1]."""
+    pixels = pixels.to(vae.device, vae.dtype)
+    latents: torch.Tensor = _encoded(vae, pixels)
     if not torch.isfinite(latents).all() and vae.dtype != torch.float32:
         with _full_precision(vae):
-            latents = vae.encode(pixels.float()).latent_dist.mode()
+            latents = _encoded(vae, pixels.float())
     if not torch.isfinite(latents).all():
         raise CheckpointError(
             "The encoder's result is not a number, in full precision too, so the picture could not be begun with. "
@@ -83,6 +80,18 @@ def encode_pixels(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
         )
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     return (latents.float() - shift) * float(vae.config.scaling_factor)
+
+
+def _encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """The posterior's mean; of a VQModel, what is not quantised yet."""
+    output = vae.encode(pixels)
+    latents: torch.Tensor = output.latents if hasattr(output, "latents") else output.latent_dist.mode()
+    return latents
+
+
+def latent_channels(vae: Any) -> int:
+    """Of an AutoencoderKL, or of a VQModel, whose codes may be narrower than its own latents."""
+    return int(getattr(vae.config, "vq_embed_dim", None) or vae.config.latent_channels)
 
 
 @contextmanager

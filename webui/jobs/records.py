@@ -36,6 +36,8 @@ class JobRecord:
     text: Sentence | None
     """What is said about a failed job: what, why, what to do."""
     warnings: tuple[Sentence, ...]
+    receipt: tuple[Sentence, ...]
+    """What happened on the way, in order; empty until it is done."""
     timings: Mapping[str, float] | None
     training: bool
     """Whether it is a training: those run when no picture waits."""

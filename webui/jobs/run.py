@@ -162,9 +162,9 @@ class Run:
             self.fail("CannotSave", self._refusal)
             return
         match event:
-            case Done(timings=timings):
+            case Done(timings=timings, receipt=receipt):
                 self._desk.witness(self.record, event)
-                self._finish(JobState.DONE, "done", timings=timings)
+                self._finish(JobState.DONE, "done", timings=timings, receipt=receipt)
             case Failed(error=error, text=text):
                 self.fail(error, text)
             case Paused() if self.told is None and (self._closing.is_set() or self.steps_aside):
@@ -213,16 +213,17 @@ class Run:
         error: str | None = None,
         text: Sentence | None = None,
         timings: dict[str, float] | None = None,
+        receipt: tuple[Sentence, ...] = (),
     ) -> None:
         record = self._insist(
-            lambda: self._store.finish(self.record.id, state, error=error, text=text, timings=timings)
+            lambda: self._store.finish(self.record.id, state, error=error, text=text, timings=timings, receipt=receipt)
         )
         if record is None:  # something else ended it first, and the store is right
             return
         if state is not JobState.FAILED:
             self._desk.trainings.end(self.record.id)
         told = {} if text is None else {"error": error, **text.to_json()}
-        measured = {} if timings is None else {"timings": timings}
+        measured = {} if timings is None else {"timings": timings, "receipt": [each.to_json() for each in receipt]}
         self._publish(kind, state=state, started=record.started, finished=record.finished, **told, **measured)
         seconds = (record.finished or 0) - (record.started or 0)
         log.info("job %s %s: %d pictures in %.1f s", record.id, state, len(self._saved), seconds)

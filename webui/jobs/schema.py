@@ -70,6 +70,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX jobs_by_state ON jobs (state, training, position)",
     ),
     ("ALTER TABLE jobs ADD COLUMN told TEXT",),
+    ("ALTER TABLE jobs ADD COLUMN receipt TEXT NOT NULL DEFAULT '[]'",),
 )
 """Statements that bring version i of the schema to version i + 1; entries are added, never changed."""
 

@@ -187,6 +187,7 @@ class JobStore:
         error: str | None = None,
         text: Sentence | None = None,
         timings: Mapping[str, float] | None = None,
+        receipt: Sequence[Sentence] = (),
     ) -> JobRecord | None:
         """`when` -> a final state; the engine's state is dropped."""
         assert state.is_final
@@ -194,13 +195,14 @@ class JobStore:
             record = self._change(
                 job_id,
                 when,
-                "state = ?, finished = ?, error = ?, text = ?, timings = ?",
+                "state = ?, finished = ?, error = ?, text = ?, timings = ?, receipt = ?",
                 (
                     state,
                     time.time(),
                     error,
                     None if text is None else json.dumps(text.to_json()),
                     None if timings is None else json.dumps(dict(timings)),
+                    json.dumps([told.to_json() for told in receipt]),
                 ),
             )
             if record is not None:
@@ -332,7 +334,8 @@ def _job(row: sqlite3.Row) -> JobRecord:
     request, timings, text = values.pop("request"), values.pop("timings"), values.pop("text")
     values["values"] = json.loads(request)
     values["state"], values["training"] = JobState(values["state"]), bool(values["training"])
-    values["warnings"] = tuple(Sentence.from_json(told) for told in json.loads(values["warnings"]))
+    for name in ("warnings", "receipt"):
+        values[name] = tuple(Sentence.from_json(told) for told in json.loads(values[name]))
     return JobRecord(
         **values,
         text=None if text is None else Sentence.from_json(json.loads(text)),

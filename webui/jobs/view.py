@@ -30,6 +30,7 @@ def job_json(
         "preview": live.preview if live else None,
         "pictures": [picture_json(picture) for picture in pictures],
         "warnings": [warning.to_json() for warning in record.warnings],
+        "receipt": [told.to_json() for told in record.receipt],
         "error": {"kind": record.error, **record.text.to_json()} if record.error and record.text else None,
         "timings": dict(record.timings) if record.timings is not None else None,
         "result": record.result,

@@ -16,16 +16,15 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from webui.engine.device import Device
+from webui.engine.embedders import ClassEmbedder, NothingEmbedder
 from webui.engine.loading.folder import load_network
 from webui.engine.preview_decoder import FILE as PREVIEW_FILE
 from webui.errors import CheckpointError
 from webui.library import read_json
 from webui.training.conditioning import (
     MAX_NOISE_LEVEL,
-    ClassEmbedder,
     Denoiser,
     LayoutEmbedder,
-    NothingEmbedder,
     low_resolution_scheduler,
 )
 from webui.training.loop import write_json

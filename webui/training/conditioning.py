@@ -101,38 +101,6 @@ def added_conditions(condition: Condition, dtype: torch.dtype) -> dict[str, torc
     return {"text_embeds": condition.pooled.to(dtype), "time_ids": condition.time_ids.to(dtype)}
 
 
-class NothingEmbedder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is not typed
-    """One learned token for a denoiser that is steered by nothing."""
-
-    @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, *, features: int) -> None:
-        super().__init__()
-        self.token = nn.Parameter(torch.randn(1, features) * features**-0.5)
-
-    def forward(self, context: torch.Tensor) -> torch.Tensor:
-        """(n, …) -> (n, 1, features)."""
-        return self.token.expand(len(context), 1, -1)
-
-
-class ClassEmbedder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """A learned token per class and one for none (Rombach et al. 2022, appendix E.1; Ho & Salimans 2022)."""
-
-    @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, *, classes: int, features: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(classes + 1, features)
-        nn.init.normal_(self.embedding.weight, std=features**-0.5)
-
-    @property
-    def null(self) -> int:
-        return int(self.config.classes)
-
-    def forward(self, context: torch.Tensor) -> torch.Tensor:
-        """Class numbers (n,), `classes` for none -> (n, 1, features)."""
-        tokens: torch.Tensor = self.embedding(context.long()).unsqueeze(1)
-        return tokens
-
-
 class LayoutEmbedder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """A token per box: its label's embedding and the Fourier features of its corners through two layers.
 

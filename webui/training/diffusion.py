@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from webui.engine.embedders import ClassEmbedder, NothingEmbedder
 from webui.engine.vae import to_image
 from webui.errors import MissingTrainingData, TrainingError
 from webui.library import read_json
@@ -25,11 +26,9 @@ from webui.training.batches import Batches, prepare_batches
 from webui.training.captions import cut_off, prepare_captions
 from webui.training.checkpoint_folder import Finished, knowledge_of, read_embedder, write_checkpoint
 from webui.training.conditioning import (
-    ClassEmbedder,
     Condition,
     Denoiser,
     LayoutEmbedder,
-    NothingEmbedder,
     covered,
     random_masks,
     take_noise_level,

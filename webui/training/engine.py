@@ -25,7 +25,6 @@ from webui.events import (
     Started,
     Warning,
 )
-from webui.library import Library
 from webui.sentences import Sentence
 from webui.train_names import TrainFolders
 from webui.train_requests import TrainRequest
@@ -186,7 +185,7 @@ class Curve:
 
 def workspace_of(request: TrainRequest, job_id: str, folders: TrainFolders, device: str) -> Workspace:
     """The paths behind the request's names. Raises `UserError` when one of them is not there any more."""
-    library = Library(folders.models / "checkpoints")
+    library = folders.library()
     checkpoint, first_stage, text_encoder = (
         str(getattr(request, name, "")) for name in ("checkpoint", "first_stage", "text_encoder")
     )

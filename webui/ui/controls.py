@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from webui.params import Parameter
-from webui.registry import CHOICES
+from webui.registry import CHOICES, LATENT_UPSCALERS
 from webui.train_requests import TRAIN_REQUESTS
 from webui.ui.languages import has_word, word
 
@@ -42,6 +42,9 @@ ELEMENT_IDS: Mapping[str, str] = {
 }
 """Where AUTOMATIC1111's element id differs from our name; user scripts and styles know these ids."""
 
+FIRST_SUGGESTIONS: Mapping[str, tuple[str, ...]] = {"checkpoints": ("",), "vae": ("",), "upscalers": LATENT_UPSCALERS}
+"""What is always possible of the names that `Param.suggestions` speaks of."""
+
 LONG_TEXT = 1000
 """A text that may be longer gets a box of several lines."""
 MOST_SLIDER_POSITIONS = 10_000
@@ -72,7 +75,10 @@ def control(kind: str, parameter: Parameter, value: Any, **layout: Any) -> Any:
     if parameter.param.choices:
         return gr.Dropdown(choices=_choices(parameter.param.choices), filterable=False, **common)
     if parameter.param.suggestions:
-        return gr.Dropdown(choices=_choices(parameter.param.suggestions), allow_custom_value=True, **common)
+        # The script fills the files in; until then, and for what a picture's metadata name, any text is taken.
+        return gr.Dropdown(
+            choices=list(FIRST_SUGGESTIONS[parameter.param.suggestions]), allow_custom_value=True, **common
+        )
     if parameter.type is bool:
         return gr.Checkbox(**common)
     if parameter.type is str:

@@ -65,12 +65,12 @@ class Form:
         save.click(fn=None, inputs=controls, js=call("saveForm", self.tab), trigger_mode="multiple")
         fill.click(fn=None, inputs=controls, outputs=controls, js=call("fillForm", self.tab), show_progress="hidden")
 
-    def submits(self, button: gr.Button, function: str = "submitForm") -> None:
-        """Make `button` send this form through `function` of the script. Every click is one more job."""
+    def submits(self, button: gr.Button, function: str = "submitForm", *constants: Any) -> None:
+        """Make `button` send this form through `function` of the script. It stays enabled: a click, a job."""
         button.click(
             fn=None,
             inputs=list(self.controls.values()),
-            js=call(function, self.tab, self.names),
+            js=call(function, self.tab, self.names, *constants),
             trigger_mode="multiple",
         )
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from webui.params import Parameter, parameters
 from webui.requests import REQUESTS
-from webui.ui.controls import control, tool
+from webui.ui.controls import FIRST_SUGGESTIONS, control, tool
 from webui.ui.form import call
 from webui.ui.languages import word
 from webui.ui.result import element
@@ -131,6 +131,16 @@ def folded(maker: Maker, panels: Panels) -> None:
                 maker.add(name)
     for panel in panels:
         panel(maker)
+    _follow_models(maker)
+
+
+def _follow_models(maker: Maker) -> None:
+    """The script presses this on load and when the models folder has changed."""
+    shelves = {name: field.param.suggestions for name, field in maker.fields.items() if field.param.suggestions}
+    lists = [{"first": FIRST_SUGGESTIONS[shelf], "shelf": shelf} for shelf in shelves.values()]
+    controls = [maker.made[name] for name in shelves]
+    reload = gr.Button("reload", elem_id=f"{maker.tab}_reload_models", elem_classes="easel-hidden")
+    reload.click(fn=None, outputs=controls, js=call("reloadModelLists", lists), show_progress="hidden")
 
 
 def reset_button(maker: Maker) -> None:

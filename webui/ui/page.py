@@ -28,7 +28,7 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import extensions, header, panels, train, txt2img
+    from webui.ui import extensions, extras, header, img2img, panels, train, txt2img
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
@@ -38,6 +38,10 @@ def build_page(app: "App") -> "gr.Blocks":
         with gr.Tabs(elem_id="easel_tabs"):
             with gr.Tab(word("tab.txt2img"), elem_id="tab_txt2img"):
                 txt2img.build(page, checkpoint, recommended, of_extensions)
+            with gr.Tab(word("tab.img2img"), elem_id="tab_img2img"):
+                img2img.build(page, checkpoint, recommended, of_extensions)
+            with gr.Tab(word("tab.extras"), elem_id="tab_extras"):
+                extras.build(page)
             with gr.Tab(word("tab.train"), elem_id="tab_train"):
                 train.build(page)
             panels.build_tabs(app.extensions)

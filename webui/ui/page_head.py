@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HEAD = (
     b'<script src="easel/early.js"></script>'
     b'<link rel="stylesheet" href="easel/easel.css">'
+    b'<link rel="stylesheet" href="easel/canvas.css">'
+    b'<link rel="stylesheet" href="easel/extras.css">'
     b'<link rel="stylesheet" href="easel/train.css">'
     b'<link rel="stylesheet" href="easel/extensions.css">'
     b'<link rel="stylesheet" href="easel/prompts.css">'

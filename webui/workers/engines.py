@@ -24,7 +24,7 @@ def make_engine(folders: TrainFolders, device: str, shelf: Shelf | None, worker:
     from webui.engine.engine import create_engine
     from webui.training.engine import TrainingEngine
 
-    pictures = create_engine(folders.models, device, worker, shelf)
+    pictures = create_engine(folders.models, device, worker, shelf, library=folders.library())
     return Engines(pictures, TrainingEngine(folders, pictures.info().device, pictures.free_memory))
 
 

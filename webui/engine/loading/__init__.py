@@ -11,6 +11,7 @@ import diffusers.utils.logging
 import transformers.utils.logging
 
 from webui.engine.attention import use_attention
+from webui.engine.class_prompts import ClassPrompts
 from webui.engine.device import Device
 from webui.engine.embeddings import EmbeddingShelf
 from webui.engine.loading.folder import load_vae_folder, read_folder
@@ -18,8 +19,9 @@ from webui.engine.loading.parts import Parts
 from webui.engine.loading.single_file import read_single_file, read_vae_file
 from webui.engine.models import Components
 from webui.engine.preview_decoder import read_preview_decoder
-from webui.engine.previews import fit_latent_rgb, read_latent_rgb
-from webui.engine.text import PromptEncoder, Tower
+from webui.engine.previews import MeasuredRgb, read_latent_rgb
+from webui.engine.text import PromptEncoder, PromptReader, Tower
+from webui.engine.vae import latent_channels
 from webui.errors import CheckpointError
 from webui.library import Passport
 
@@ -42,34 +44,37 @@ def load_checkpoint(
         ) from error
 
 
-def load_vae(path: Path, device: Device) -> Any:  # AutoencoderKL; diffusers is not typed
+def load_vae(path: Path, device: Device, *, is_xl: bool = False) -> Any:  # AutoencoderKL; diffusers is not typed
     """An autoencoder from a folder of diffusers or a single file. Raises `CheckpointError`.
 
-    A file does not say by what its latents are scaled; `with_vae` takes that from the checkpoint.
+    A file does not say by what its latents are scaled nor whose it is; `with_vae` takes that from the checkpoint.
     """
     _quieten()
     try:
-        return load_vae_folder(path, device, is_xl=False) if path.is_dir() else read_vae_file(path, device)
+        return (load_vae_folder if path.is_dir() else read_vae_file)(path, device, is_xl=is_xl)
     except CheckpointError as error:
         raise CheckpointError(
             "VAE '{name}' cannot be used: {problem}", name=path.name, problem=error.sentence
         ) from error
 
 
-def with_vae(components: Components, vae: Any, *, is_file: bool) -> Components:
-    """The checkpoint with another autoencoder, everything else shared. Raises `CheckpointError` when it does not fit.
+def with_vae(components: Components, path: Path, device: Device) -> Components:
+    """The checkpoint with the autoencoder at `path`, everything else shared. Raises `CheckpointError`.
 
-    `is_file`: it came without a configuration, so that the checkpoint's own scale of latents holds.
+    A single file has no configuration: the checkpoint's own scale of latents holds.
     """
-    channels = int(vae.config.latent_channels)
+    vae = load_vae(path, device, is_xl=components.is_xl)
+    channels = latent_channels(vae)
     if channels != components.latent_channels:
         raise CheckpointError(
             "The VAE's latents have {found} channels and those of checkpoint '{name}' {expected}. Choose another VAE.",
             found=channels, name=components.name, expected=components.latent_channels,
         )  # fmt: skip
-    if is_file:
+    if path.is_file():
         vae.register_to_config(scaling_factor=components.vae.config.scaling_factor)
-    return dataclasses.replace(components, vae=vae, latent_rgb=fit_latent_rgb(vae, channels), preview_decoder=None)
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    latent_rgb = MeasuredRgb(vae, channels)
+    return dataclasses.replace(components, vae=vae, latent_rgb=latent_rgb, preview_decoder=None, factor=factor)
 
 
 def _quieten() -> None:
@@ -82,10 +87,14 @@ def _assembled(
 ) -> Components:
     is_xl = parts.unet.config.addition_embed_type == "text_time"
     use_attention(parts.unet, attention)
-    channels = int(parts.vae.config.latent_channels)
+    channels = latent_channels(parts.vae)
     colours = passport.path / "latent_rgb.json"
     latent_rgb = read_latent_rgb(colours, channels) if passport.layout == "folder" else None
-    prompts = PromptEncoder(parts.towers, is_xl=is_xl, zeroes_empty=parts.zeroes_empty, embeddings=embeddings)
+    prompts: PromptReader
+    if parts.embedder is not None:
+        prompts = ClassPrompts(parts.embedder, parts.classes)
+    else:
+        prompts = PromptEncoder(parts.towers, is_xl=is_xl, zeroes_empty=parts.zeroes_empty, embeddings=embeddings)
     return Components(
         name=passport.name,
         path=passport.path,
@@ -95,7 +104,7 @@ def _assembled(
         prompts=prompts,
         prediction_type=parts.prediction_type,
         table=dataclasses.replace(parts.table, is_sdxl=is_xl),
-        latent_rgb=latent_rgb or fit_latent_rgb(parts.vae, channels),
+        latent_rgb=latent_rgb or MeasuredRgb(parts.vae, channels),
         preview_decoder=read_preview_decoder(passport.path, channels, device.torch_device),
         native_size=passport.native_size,
         factor=2 ** (len(parts.vae.config.block_out_channels) - 1),
@@ -106,10 +115,9 @@ def _assembled(
 
 def _check_fit(parts: Parts) -> None:
     """Raise `CheckpointError` unless the parts belong together."""
-    unet, latents = parts.unet.config, int(parts.vae.config.latent_channels)
-    features = sum(int(tower.encoder.config.hidden_size) for tower in parts.towers)
+    unet, latents = parts.unet.config, latent_channels(parts.vae)
     pairs = (
-        ("text_encoder's hidden_size", features, "unet's cross_attention_dim", unet.cross_attention_dim),
+        ("text_encoder's hidden_size", parts.features, "unet's cross_attention_dim", unet.cross_attention_dim),
         ("vae's latent_channels", latents, "unet's out_channels", unet.out_channels),
     )
     for name, value, other_name, other in pairs:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from webui.engine.device import Device
+from webui.engine.embedders import ClassEmbedder, NothingEmbedder
 from webui.engine.loading.parts import Parts, described_noise, first_line, precision_of_vae
 from webui.engine.text import Tower
 from webui.errors import CheckpointError
 from webui.library import Passport, read_json
 
+EMBEDDERS = {kind.__name__: kind for kind in (NothingEmbedder, ClassEmbedder)}
 VOCABULARIES = ("tokenizer.json", "vocab.json")
 
 
@@ -27,7 +29,8 @@ def read_folder(passport: Passport, device: Device) -> Parts:
     index = read_json(path / "model_index.json")
     scheduler = path / "scheduler" / "scheduler_config.json"
     table, prediction_type = described_noise(read_json(scheduler), f"scheduler/{scheduler.name}")
-    towers = _towers(path, index, device)
+    is_wordless = "conditioner" in index
+    towers = () if is_wordless else _towers(path, index, device)
     unet = load_network(UNet2DConditionModel, path / "unet", device, torch_dtype=device.dtype)
     is_xl = unet.config.addition_embed_type == "text_time"
     return Parts(
@@ -36,13 +39,28 @@ def read_folder(passport: Passport, device: Device) -> Parts:
         vae=load_vae_folder(path / "vae", device, is_xl=is_xl),
         table=table,
         prediction_type=prediction_type,
+        **(_conditioner(path, device) if is_wordless else {}),
         zeroes_empty=bool(index.get("force_zeros_for_empty_prompt", False)),
     )
 
 
 def load_vae_folder(folder: Path, device: Device, *, is_xl: bool) -> Any:
-    dtype = precision_of_vae(read_json(folder / "config.json"), device.dtype, is_xl=is_xl)
-    return load_network(AutoencoderKL, folder, device, torch_dtype=dtype)
+    """An AutoencoderKL, or the VQModel of a folder of Easel's own."""
+    config = read_json(folder / "config.json")
+    kind = VQModel if config.get("_class_name") == "VQModel" else AutoencoderKL
+    return load_network(kind, folder, device, torch_dtype=precision_of_vae(config, device.dtype, is_xl=is_xl))
+
+
+def _conditioner(path: Path, device: Device) -> dict[str, Any]:
+    """What one of Easel's own folders has in place of text encoders, and the names of what it knows."""
+    name = str(read_json(path / "conditioner" / "config.json").get("_class_name", ""))
+    if name not in EMBEDDERS:
+        raise CheckpointError(
+            "its conditioner is {found}; Easel draws with {known}.", found=name[:80], known=", ".join(EMBEDDERS)
+        )
+    embedder = load_network(EMBEDDERS[name], path / "conditioner", device, torch_dtype=device.dtype)
+    classes = tuple(map(str, read_json(path / "easel.json").get("classes", ()))) if name == "ClassEmbedder" else ()
+    return {"embedder": embedder, "classes": classes}
 
 
 def _towers(path: Path, index: dict[str, Any], device: Device) -> tuple[Tower, ...]:

@@ -24,8 +24,19 @@ class Parts:
     """AutoencoderKL."""
     table: NoiseTable
     prediction_type: str
+    embedder: Any = None
+    """ClassEmbedder or NothingEmbedder, where there are no towers."""
+    classes: tuple[str, ...] = ()
+    """What the embedder knows by name, in the order of their numbers."""
     zeroes_empty: bool = False
     """An empty negative prompt is zeros and not an encoded empty text."""
+
+    @property
+    def features(self) -> int:
+        """Of each token that the UNet is given."""
+        if self.embedder is not None:
+            return int(self.embedder.config.features)
+        return sum(int(tower.encoder.config.hidden_size) for tower in self.towers)
 
 
 def described_noise(config: dict[str, Any], name: str) -> tuple[NoiseTable, str]:

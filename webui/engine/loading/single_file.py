@@ -26,6 +26,7 @@ from webui.engine.text import Tower
 from webui.errors import CheckpointError
 from webui.library import Passport
 from webui.prompt.clip_vocabulary import clip_merges, clip_vocabulary
+from webui.sentences import Sentence
 
 SD_SCALE, XL_SCALE = 0.18215, 0.13025
 """What latents are multiplied with (Rombach et al. 2022, appendix G; Podell et al. 2023)."""
@@ -41,15 +42,13 @@ NOISE = {
 """The schedule of all these families."""
 NUMBERS_TOLD = {"sdxl": 6, "sdxl-refiner": 5}
 """Of a picture, beside the whole text's vector."""
-ZERO_SNR_KEY = "ztsnr"
-"""A tensor by which a file says that its noise ends at a signal of zero."""
 
 
 def read_single_file(passport: Passport, device: Device) -> Parts:
     """Everything in the file that takes part in drawing. Raises `CheckpointError`."""
     weights = open_weights(passport.path)
     kind = kind_of(weights)
-    table, prediction_type = described_noise(_noise_config(weights, passport.prediction_type), weights.name)
+    table, prediction_type = described_noise(_noise_config(passport), weights.name)
     towers = _towers(weights, kind, device)
     return Parts(
         towers=towers,
@@ -61,9 +60,9 @@ def read_single_file(passport: Passport, device: Device) -> Parts:
     )
 
 
-def read_vae_file(path: Path, device: Device) -> Any:
-    """An AutoencoderKL alone in a file, with LDM keys, or cut out of a whole model. Raises `CheckpointError`."""
-    return _vae(open_weights(path), device, is_xl=False)
+def read_vae_file(path: Path, device: Device, *, is_xl: bool) -> Any:
+    """An AutoencoderKL alone in a file, or the one of a whole model. Raises `CheckpointError`."""
+    return _vae(open_weights(path), device, is_xl=is_xl)
 
 
 def kind_of(weights: Weights) -> str:
@@ -117,7 +116,7 @@ def _clip(weights: Weights, prefix: str, device: Device) -> Any:
     tensors = {
         key.removeprefix(prefix).removeprefix("text_model."): tensor for key, tensor in weights.below(prefix).items()
     }
-    return filled(lambda: CLIPTextModel(config), tensors, device, "text encoder")
+    return filled(lambda: CLIPTextModel(config), tensors, device, Sentence("text encoder"))
 
 
 def _open_clip(weights: Weights, prefix: str, device: Device, without: int = 0) -> Any:
@@ -135,7 +134,7 @@ def _open_clip(weights: Weights, prefix: str, device: Device, without: int = 0) 
             for key, tensor in tensors.items()
             if key != "text_projection.weight" and _layer(key) in (None, *left)
         }
-    return filled(build, tensors, device, "text encoder")
+    return filled(build, tensors, device, Sentence("text encoder"))
 
 
 def _layer(key: str) -> int | None:
@@ -150,7 +149,7 @@ def _unet(weights: Weights, kind: str, towers: tuple[Tower, ...], device: Device
         told = int(towers[-1].encoder.config.projection_dim), NUMBERS_TOLD[kind]
     config = shapes.unet_config(weights.shapes, told)
     tensors = convert_ldm_unet_checkpoint(weights.below(shapes.UNET), config)
-    return filled(lambda: UNet2DConditionModel(**config), tensors, device, "denoiser")
+    return filled(lambda: UNet2DConditionModel(**config), tensors, device, Sentence("denoiser"))
 
 
 def _vae(weights: Weights, device: Device, *, is_xl: bool) -> Any:
@@ -161,12 +160,12 @@ def _vae(weights: Weights, device: Device, *, is_xl: bool) -> Any:
     tensors = convert_ldm_vae_checkpoint(weights.read(mine), config)
     precision = precision_of_vae(config, device.dtype, is_xl=is_xl)
     where = Device(torch_device=device.torch_device, name=device.name, dtype=precision)
-    return filled(lambda: AutoencoderKL(**config), tensors, where, "autoencoder")
+    return filled(lambda: AutoencoderKL(**config), tensors, where, Sentence("autoencoder"))
 
 
-def _noise_config(weights: Weights, prediction_type: str) -> dict[str, Any]:
+def _noise_config(passport: Passport) -> dict[str, Any]:
     """As a scheduler_config.json would say it."""
-    config = {**NOISE, "prediction_type": prediction_type or "epsilon"}
-    if ZERO_SNR_KEY in weights.shapes:
+    config = {**NOISE, "prediction_type": passport.prediction_type or "epsilon"}
+    if passport.zero_snr:
         config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return config

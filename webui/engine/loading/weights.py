@@ -16,6 +16,7 @@ from webui.engine.device import Device
 from webui.engine.pickles import read_pickle
 from webui.errors import CheckpointError
 from webui.library import check_safetensors
+from webui.sentences import Sentence
 
 SMALL = 2**14
 """Tensors up to this many values are looked at for numbers: biases and norms, enough to recognise a ruined file."""
@@ -83,7 +84,7 @@ def _tensors(content: object) -> dict[str, torch.Tensor]:
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
 
 
-def filled(build: Callable[[], Any], tensors: Mapping[str, torch.Tensor], device: Device, part: str) -> Any:
+def filled(build: Callable[[], Any], tensors: Mapping[str, torch.Tensor], device: Device, part: Sentence | str) -> Any:
     """The network that `build` makes, with these tensors as its weights and nothing random left, frozen, on the device.
 
     Raises `CheckpointError` for weights that are missing, too many, of another shape or no numbers.
@@ -98,7 +99,7 @@ def filled(build: Callable[[], Any], tensors: Mapping[str, torch.Tensor], device
     return network.eval().requires_grad_(False).to(device.torch_device)
 
 
-def _check_keys(part: str, wanted: Shapes, given: Shapes) -> None:
+def _check_keys(part: Sentence | str, wanted: Shapes, given: Shapes) -> None:
     if missing := [key for key in wanted if key not in given]:
         raise CheckpointError(
             "its {part} lacks {count} of its weights, first {first}. Download the whole file again.",

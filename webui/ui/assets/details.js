@@ -1,17 +1,20 @@
 // What the picture on display was made with, and what can be done with it.
 
 import { copyText, h } from "./dom.js";
+import { sendToExtras } from "./extras.js";
 import { putIntoForm } from "./form.js";
 import { pictureUrl } from "./gallery.js";
 import { duration } from "./progress.js";
-import { t } from "./words.js";
+import { sendToSource } from "./source.js";
+import { sentence, t } from "./words.js";
 
 const COPIED_FOR = 1500;
 
 export function details(kind, { picture, job }) {
   return [
-    h("div", { class: "easel-actions" }, download(picture), copyButton(picture), useButton(kind, picture, job)),
+    h("div", { class: "easel-actions" }, download(picture), copyButton(picture), useButton(kind, picture, job), ...sendButtons(kind, picture, job)),
     facts(picture, job),
+    ...receipt(job),
     h(
       "details",
       { class: "easel-parameters" },
@@ -36,25 +39,49 @@ function copyButton(picture) {
 }
 
 function useButton(kind, picture, job) {
-  const use = () => putIntoForm(kind, { ...job.request, seed: picture.seed });
+  const use = () => putIntoForm(kind, { ...job.request, ...seedOf(picture, job) });
   return h("button", { type: "button", class: "easel-button easel-use", onclick: use }, t("details.use"));
 }
+
+/** The picture as the beginning of another: with all that it was made with but the strength, which was another one's. */
+function sendButtons(kind, picture, job) {
+  const { strength: _strength, ...values } = job.kind === "upscale" ? {} : { ...job.request, ...seedOf(picture, job) };
+  const url = pictureUrl(picture);
+  const button = (where, send) =>
+    h("button", { type: "button", class: "easel-button", id: `${kind}_send_to_${where}`, onclick: send }, t(`details.send.${where}`));
+  return [
+    ...["img2img", "inpaint"].map((mode) => button(mode, () => sendToSource(mode, url, values))),
+    button("extras", () => sendToExtras(url)),
+  ];
+}
+
+/** An enlarged picture has no seed. */
+const seedOf = (picture, job) => ("seed" in job.request ? { seed: picture.seed } : {});
 
 function facts(picture, job) {
   const { request, timings } = job;
   const rows = [
     ["param.prompt.label", request.prompt],
     ["param.negative_prompt.label", request.negative_prompt],
-    ["param.seed.label", picture.seed],
+    ["param.seed.label", seedOf(picture, job).seed],
     ["details.size", `${picture.width} × ${picture.height}`],
     ["param.sampler.label", [request.sampler, request.schedule].filter((name) => name && name !== "Automatic").join(", ")],
     ["param.num_inference_steps.label", request.num_inference_steps],
     ["param.guidance_scale.label", request.guidance_scale],
+    ["param.strength.label", request.strength],
     ["param.checkpoint.label", request.checkpoint],
+    ["param.upscaler.label", request.upscaler],
     ["details.time", timings?.total ? duration(timings.total) : ""],
   ];
   const filled = rows.filter(([, value]) => value !== "" && value !== undefined && value !== null);
   return h("dl", { class: "easel-facts" }, ...filled.map(([key, value]) => fact(key, value)));
+}
+
+/** What happened on the way, in order. */
+function receipt(job) {
+  if (!job.receipt?.length) return [];
+  const lines = job.receipt.map((told) => h("li", {}, sentence(told)));
+  return [h("details", { class: "easel-receipt" }, h("summary", {}, t("details.receipt")), h("ol", {}, ...lines))];
 }
 
 const fact = (key, value) =>

@@ -1,12 +1,16 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
+import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
 import * as extensions from "./extensions.js";
+import * as extras from "./extras.js";
 import { book } from "./jobs.js";
+import { followModels } from "./model-lists.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
+import * as source from "./source.js";
 import * as status from "./status.js";
 import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
@@ -16,11 +20,17 @@ import * as training from "./training.js";
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
+export { reloadModelLists } from "./model-lists.js";
+export { reloadUpscalers, submitExtras } from "./extras.js";
+export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
 export { book } from "./jobs.js";
 
 book.open();
 result.define();
+canvas.define();
+source.define();
+extras.define();
 styles.define();
 dataset.define();
 trainForm.define();
@@ -29,9 +39,10 @@ extensions.define();
 rememberTab();
 status.define();
 status.followInTitle();
-listenToKeys("txt2img");
+followModels(["txt2img", "img2img"]);
+listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
-countPrompts("txt2img");
+for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

@@ -17,18 +17,23 @@ class EaselExtensions extends HTMLElement {
   #safeMode = false;
   #reviews = new Map();  // name -> what the server says of it
   #plans = new Map();  // name -> packages that would be installed
+  #updating = "";  // name of the extension that the next .zip is a newer version of
   #busy = "";
   #error = null;
   #isStale = false;
   #follow = () => void this.#refresh();
 
+  // Asked again whenever the tab comes into view: jobs have been measured meanwhile.
+  #view = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.#follow());
+
   connectedCallback() {
     if (!this.list) this.#build();
     book.addEventListener("extensions", this.#follow);
-    this.#refresh();
+    this.#view.observe(this);
   }
 
   disconnectedCallback() {
+    this.#view.disconnect();
     book.removeEventListener("extensions", this.#follow);
   }
 
@@ -47,7 +52,7 @@ class EaselExtensions extends HTMLElement {
       { class: "easel-extensions-bar", onsubmit: (event) => this.#install(event) },
       this.source,
       h("button", { type: "submit", class: "easel-button", id: "extensions_install" }, t("extensions.install")),
-      h("label", { class: "easel-button", for: "extensions_file" }, t("extensions.upload")),
+      h("label", { class: "easel-button", for: "extensions_file", onclick: () => (this.#updating = "") }, t("extensions.upload")),
       this.file,
     );
     this.notes = h("div", { class: "easel-cards" });
@@ -80,9 +85,10 @@ class EaselExtensions extends HTMLElement {
     if (source) void this.#do("install", async () => this.#installed(await this.#send("POST", BASE, { source })));
   }
 
-  #upload(name = "") {
+  #upload() {
     const [file] = this.file.files;
-    this.file.value = "";
+    const name = this.#updating;
+    this.file.value = this.#updating = "";
     if (!file) return;
     const headers = { "Content-Type": "application/octet-stream" };
     void this.#do("install", async () =>
@@ -108,7 +114,13 @@ class EaselExtensions extends HTMLElement {
     });
   }
 
-  #updateOne(name) {
+  /** From where it came; one that was uploaded, from another upload. */
+  #updateOne({ name, source }) {
+    if (!source) {
+      this.#updating = name;
+      this.file.click();
+      return undefined;
+    }
     return this.#do(name, async () => this.#reviews.set(name, await this.#send("POST", of(name, "/update"))));
   }
 
@@ -215,7 +227,7 @@ class EaselExtensions extends HTMLElement {
         : button(t("extensions.enable"), () => this.#decide(name, "enable"), "enable"),
       button(t(review ? "extensions.review.close" : "extensions.review"), () => this.#toggleReview(name), "review"),
     ];
-    if (!card.ships && card.source) actions.push(button(t("extensions.update"), () => this.#updateOne(name), "update"));
+    if (!card.ships) actions.push(button(t("extensions.update"), () => this.#updateOne(card), "update"));
     if (!card.ships) {
       const remove = button(t("extensions.remove"), () => this.#remove(name, remove), "remove");
       actions.push(remove);

@@ -24,10 +24,10 @@ export async function startForm(spec, values) {
   const fresh = named(form, values);
   const saved = tab.get(`form.${spec.kind}`) ?? browser.get(`form.${spec.kind}`) ?? {};
   const restored = { ...fresh, ...fitting(form, saved) };
-  form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
+  if (draws(form)) form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   watch(spec.kind);
   setTimeout(() => {  // when Gradio has drawn the values
-    document.documentElement.dataset.easelStarted = spec.kind;
+    tellStarted(spec.kind);
     announce(spec.kind);
   });
   const elements = form.names.map((name) => spec.fields[name].element);
@@ -43,15 +43,17 @@ export function saveForm(kind, values) {
   const current = named(form, values);
   for (const storage of [tab, browser]) storage.set(`form.${kind}`, current);
   announce(kind);
-  if (current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
+  if (draws(form) && current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
 
-/** Send the form as one job. An emptied number is left out, which asks for the field's default. */
-export function submitForm(kind, names, values) {
-  const given = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
-  const request = nested(given, forms.get(kind)?.spec.fields ?? {});
+/** Send the form as one job. */
+export const submitForm = (kind, names, values) => void book.submit(kind, valuesOf(kind, names, values), chosenStyles(kind));
+
+/** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
+export function valuesOf(kind, names, values) {
   if (forms.has(kind)) saveForm(kind, values);
-  void book.submit(kind, request, chosenStyles(kind));
+  const given = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+  return nested(given, forms.get(kind)?.spec.fields ?? {});
 }
 
 /** The values of a form as they were last written down, a moment behind what is typed. */
@@ -74,7 +76,7 @@ export function fillForm(kind, values) {
 export function putIntoForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
-  form.pending = fitting(form, flat(values));
+  form.pending = fitting(form, flat(values, form.spec.fields));
   press(`${kind}_fill`);
 }
 
@@ -107,6 +109,21 @@ export async function reloadCheckpoints([current]) {
 /** All checkpoints with title, size and problem, and the name of the default one. */
 export const knownCheckpoints = () => checkpoints;
 
+const started = new Set();
+
+/** Resolves when the form of a tab holds what was remembered. */
+export const formStarted = (kind) =>
+  new Promise((resolve) => {
+    const look = () => started.has(kind) && resolve(document.removeEventListener("easel-form", look));
+    document.addEventListener("easel-form", look);
+    look();
+  });
+
+/** For tests: which forms hold what they held at the last visit. */
+function tellStarted(kind) {
+  document.documentElement.dataset.easelStarted = [...started.add(kind)].join(" ");
+}
+
 let tellLoaded;
 /** Resolves when the checkpoints have been asked for the first time, whatever came of it. */
 export const checkpointsLoaded = new Promise((resolve) => (tellLoaded = resolve));
@@ -130,6 +147,9 @@ function checkpointUpdate(value) {
   const choices = checkpoints.checkpoints.map(({ name, title, problem }) => [problem ? `⚠ ${title}` : title, name]);
   return { __type__: "update", choices, value };
 }
+
+/** Whether the form has a checkpoint, whose recommendations it follows. */
+const draws = (form) => "checkpoint" in form.spec.fields;
 
 const named = (form, values) => Object.fromEntries(form.names.map((name, i) => [name, values[i]]));
 

@@ -52,7 +52,7 @@ export class Gallery {
   }
 
   #button(picture, job) {
-    const alt = job.request.prompt.slice(0, 120) || t("gallery.no_prompt");
+    const alt = job.summary.slice(0, 120) || t("gallery.no_prompt");
     const image = h("img", { src: pictureUrl(picture), alt, loading: "lazy", decoding: "async" });
     return h("button", { type: "button", role: "option", title: alt, onclick: () => this.choose(picture.id) }, image);
   }

@@ -74,13 +74,15 @@ class JobBook extends EventTarget {
     return this.#own.includes(id);
   }
 
-  /** Send a request. Its outcome shows up in `followed` or in `refused`. */
-  async submit(kind, values, styles = []) {
+  /** Send a request: values, or a promise of them. Its outcome shows up in `followed` or in `refused`. */
+  async submit(kind, given, styles = []) {
+    let values = null;
     this.sending += 1;
     this.refused = [];
     this.dispatchEvent(new Event("submit"));
     this.#changed();
     try {
+      values = await given;
       const job = await submitJob(kind, values, styles);
       // A quick job's frames can overtake this answer, which is then the older news.
       if (!this.#jobs.has(job.id) && !this.#fetching.has(job.id)) this.#keep(job);
@@ -265,7 +267,7 @@ const CHANGES = {
     job.warnings.some(({ text }) => text === frame.text) ? {} : { warnings: [...job.warnings, toldIn(frame)] },
   failed: (job, frame) => ({ error: { kind: frame.error, ...toldIn(frame) }, preview: null }),
   cancelled: () => ({ preview: null }),
-  done: (job, { timings }) => ({ timings: timings ?? null, preview: null }),
+  done: (job, { timings, receipt }) => ({ timings: timings ?? null, receipt: receipt ?? [], preview: null }),
   state: (job, { position, aside }) => ({ position: position ?? job.position, aside: Boolean(aside) }),
   queued: (job, { position, aside }) => ({ position: position ?? job.position, aside: Boolean(aside) }),
   metrics: (job, { step, loss }) => ({ metrics: { step, loss } }),

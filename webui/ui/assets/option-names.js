@@ -11,10 +11,12 @@ export function nested(values, fields) {
   return request;
 }
 
-/** The other way round. */
-export function flat({ extensions = {}, ...values }) {
-  const options = Object.entries(extensions).flatMap(([extension, named]) =>
-    Object.entries(named).map(([option, value]) => [`${extension}.${option}`, value]),
-  );
+/** The other way round. Where a request tells of extensions at all, options that it does not name are at their defaults. */
+export function flat({ extensions, ...values }, fields) {
+  if (!extensions) return values;
+  const options = Object.keys(fields).filter((name) => name.includes(".")).map((name) => {
+    const [extension, option] = name.split(".");
+    return [name, extensions[extension]?.[option] ?? fields[name].default];
+  });
   return { ...values, ...Object.fromEntries(options) };
 }

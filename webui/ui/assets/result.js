@@ -19,6 +19,9 @@ const SETTLED_BY = {
 };
 const ANNOUNCED_EVERY = 25;  // percent
 
+/** A tab that shows jobs of several kinds. */
+const KINDS = { img2img: ["img2img", "inpaint"], extras: ["upscale"] };
+
 class EaselResult extends HTMLElement {
   #chosen = null;  // id of the picture the reader picked; null follows the work
   #dismissed = new Set([tab.get("dismissed") ?? []].flat());
@@ -29,6 +32,7 @@ class EaselResult extends HTMLElement {
 
   connectedCallback() {
     this.kind = this.getAttribute("kind");
+    this.kinds = KINDS[this.kind] ?? [this.kind];
     if (!this.stage) this.#build();
     book.addEventListener("change", this.#redraw);
     book.addEventListener("submit", this.#follow);
@@ -47,7 +51,7 @@ class EaselResult extends HTMLElement {
   }
 
   #jobs() {
-    return book.followed.filter((job) => job.kind === this.kind);
+    return book.followed.filter((job) => this.kinds.includes(job.kind));
   }
 
   #build() {
@@ -116,7 +120,7 @@ class EaselResult extends HTMLElement {
     const source = entry ? pictureUrl(entry.picture) : this.job?.preview;
     this.image.hidden = !source;
     if (source && this.image.getAttribute("src") !== source) this.image.src = source;
-    this.image.alt = entry ? entry.job.request.prompt || t("gallery.no_prompt") : t("preview.alt");
+    this.image.alt = entry ? entry.job.summary || t("gallery.no_prompt") : t("preview.alt");
     this.stage.dataset.shows = entry ? "picture" : source ? "preview" : "notice";
     if (entry) this.link.href = source;
     else this.link.removeAttribute("href");
@@ -125,6 +129,7 @@ class EaselResult extends HTMLElement {
 
   #noticeText() {
     if (this.job || book.sending) return h("span", { class: "easel-pulse", "aria-hidden": "true" });
+    if (this.kind === "extras") return [h("h2", {}, t("empty.title")), h("p", {}, t("extras.empty"))];
     if (book.hasCheckpoint === false) return [h("h2", {}, t("error.NoCheckpoint")), h("p", {}, t("empty.no_checkpoint"))];
     return [h("h2", {}, t("empty.title")), h("p", {}, t("empty.text")), h("p", { class: "easel-keys" }, t("empty.keys"))];
   }
@@ -141,7 +146,7 @@ class EaselResult extends HTMLElement {
     this.bar.setAttribute("aria-valuenow", String(percent(job)));
     this.bar.setAttribute("aria-valuetext", this.text.textContent);
     this.fill.style.width = `${percent(job)}%`;
-    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && !["sampling", "hires"].includes(job.progress?.phase));
+    this.bar.classList.toggle("easel-bar-busy", job.state === "running" && !["sampling", "hires", "tiles"].includes(job.progress?.phase));
     const possible = { interrupt: true, skip: job.state === "running", pause: job.state === "running", resume: job.state === "paused" };
     for (const [name, button] of Object.entries(this.buttons)) {
       button.hidden = !possible[name];
@@ -152,10 +157,10 @@ class EaselResult extends HTMLElement {
   #updateCards(jobs) {
     const warnings = (this.job ?? jobs.at(-1))?.warnings ?? [];
     const failed = failures(jobs, this.#dismissed);
-    const refused = book.refusedOf({ trainings: false });
+    const refused = book.refusedOf({ trainings: false }).filter(({ kind }) => !kind || this.kinds.includes(kind));
     const key = [refused.map(({ error }) => error.message), failed.map(({ id }) => id), warnings];
     renewed(this.cards, key, () => [...errorCards(failed, (id) => this.#dismiss(id), refused), ...warningCards(warnings)]);
-    const isBeside = (job) => (job.kind === this.kind || isTraining(job)) && job !== this.job && !isFinal(job);
+    const isBeside = (job) => (this.kinds.includes(job.kind) || isTraining(job)) && job !== this.job && !isFinal(job);
     updateQueue(this.queue, book.shown.filter(isBeside));
   }
 

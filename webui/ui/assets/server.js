@@ -38,6 +38,21 @@ const post = (path, body) => send("POST", path, body);
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** Keep a picture on the server, by its content. Answers {id, width, height}. */
+export const uploadInput = (blob) =>
+  request("api/v1/inputs", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: blob });
+
+const inputUrl = (id) => server(`api/v1/inputs/${encodeURIComponent(id)}`);
+
+/** The server's copy of a picture, a PNG. */
+export async function getInput(id) {
+  try {
+    return await (await fetch(inputUrl(id))).blob();
+  } catch {
+    throw new Unreachable();
+  }
+}
+
 /** Queue a job. The key makes repeating harmless: the server knows a request that it has already taken. */
 export async function submitJob(kind, values, styles) {
   const body = { kind, values, styles, key: newKey() };
@@ -69,6 +84,9 @@ export const getCheckpoints = () => request("api/v1/checkpoints");
 export const refreshCheckpoints = () => post("api/v1/checkpoints/refresh");
 /** Names of everything in the models folder, by kind. */
 export const getModels = () => request("api/v1/models");
+
+/** Names of everything that enlarges pictures. */
+export const getUpscalers = () => request("api/v1/upscalers");
 
 /** {prompt, negative_prompt}, each {used, room}. */
 export const countTokens = (prompts) => post("api/v1/prompts/tokens", prompts);

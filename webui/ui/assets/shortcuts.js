@@ -2,13 +2,14 @@
 
 const isOpen = () => document.querySelector("dialog[open], ul[role=listbox]:not([hidden])");
 
-export function listenToKeys(kind) {
+/** `tabs` begin the ids of the buttons; the tab that is open is meant. */
+export function listenToKeys(tabs) {
   document.addEventListener(
     "keydown",
     (event) => {
       const id = idFor(event);
-      const button = id && document.getElementById(`${kind}_${id}`);
-      if (!button || button.disabled || button.hidden || !button.offsetParent) return;  // another tab is open
+      const button = id && tabs.map((tab) => document.getElementById(`${tab}_${id}`)).find((each) => each?.offsetParent);
+      if (!button || button.disabled || button.hidden) return;
       event.preventDefault();
       event.stopPropagation();
       if (!event.repeat) button.click();  // a key held down is one command

@@ -2,7 +2,7 @@
 
 import { tab } from "./storage.js";
 
-const BUTTON = '#easel_tabs [role="tab"]';
+const BUTTON = '#easel_tabs [role="tab"][id$="-button"]';  // and no tabs inside the tabs
 
 export function rememberTab() {
   document.addEventListener("click", ({ target, isTrusted }) => {
@@ -11,6 +11,24 @@ export function rememberTab() {
   });
   const id = tab.get("tab");
   if (typeof id === "string") open(id);
+}
+
+/** Open the tab with this element id. */
+export const openTab = (id) => document.getElementById(`${id}-button`)?.click();
+
+/** The element, as soon as it is on the page: Gradio draws a tab when it is opened for the first time. */
+export function whenThere(selector) {
+  const found = document.querySelector(selector);
+  if (found) return Promise.resolve(found);
+  return new Promise((resolve) => {
+    const observer = new MutationObserver(() => {
+      const element = document.querySelector(selector);
+      if (!element) return;
+      observer.disconnect();
+      resolve(element);
+    });
+    observer.observe(document.body, { childList: true, subtree: true });
+  });
 }
 
 /** Gradio draws its buttons some time after this script has started. */

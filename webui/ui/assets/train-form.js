@@ -158,7 +158,11 @@ function freeName(name) {
 async function loadModels() {
   try {
     const [known] = await Promise.all([getModels(), checkpointsLoaded]);
-    models = { ...known, first_stages: [...known.checkpoints, ...known.vae.map((name) => `vae/${name}`)] };
+    const names = (items) => items.map((item) => item.name);
+    models = Object.fromEntries(Object.entries(known).map(([shelf, items]) => [shelf, names(items)]));
+    models.checkpoints = names(known.checkpoints.filter((item) => item.can_train));
+    const alone = known.vae.filter((item) => item.layout === "folder");
+    models.first_stages = [...models.checkpoints, ...names(alone).map((name) => `vae/${name}`)];
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;  // the status line says that the server is away
   }

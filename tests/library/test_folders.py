@@ -1,6 +1,7 @@
-"""The library: what is listed, what is found wrong from headers alone, which checkpoint is the default."""
+"""Checkpoint folders: what is listed, what is found wrong from headers alone, which checkpoint is the default."""
 
 import json
+import shutil
 import struct
 import time
 
@@ -38,21 +39,21 @@ def truncate(folder):
     [
         (break_unet(b"<!DOCTYPE html><html>"), "HTML page"),
         (break_unet(b"version https://git-lfs.github.com/spec/v1\n"), "Git-LFS pointer"),
-        (break_unet(b""), "damaged"),
+        (break_unet(b""), "is empty"),
         (break_unet(b"\xff" * 100), "damaged"),
-        (break_unet(struct.pack("<Q", 2) + b"{}"), "cut off"),
+        (break_unet(struct.pack("<Q", 2) + b"{}"), "no tensor at all"),
         (truncate, "cut off"),
         (lambda folder: (folder / "unet/config.json").unlink(), "unet/config.json is missing"),
-        (lambda folder: (folder / "vae/config.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "vae/config.json").write_text("{"), "not a JSON object"),
         (lambda folder: (folder / "unet/config.json").write_text("{}"), "a value is missing"),
         (lambda folder: (folder / "text_encoder/model.safetensors").unlink(), "holds no"),
         (lambda folder: (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}'), "FluxPipeline"),
-        (lambda folder: (folder / "model_index.json").write_text("[" * 100_000), "not valid JSON"),
+        (lambda folder: (folder / "model_index.json").write_text("[" * 100_000), "not a JSON object"),
         (lambda folder: (folder / "unet/gone.safetensors").symlink_to("nowhere"), "cannot be read"),
         (lambda folder: (folder / "unet/folder.safetensors").mkdir(), "cannot be read"),
         (lambda folder: (folder / "unet/x.safetensors.index.json").write_text('{"weight_map": []}'), "is missing"),
-        (break_unet(safetensors_with({"w": {"data_offsets": [0]}})), "is missing"),
-        (break_unet(safetensors_with({"w": 3})), "is missing"),
+        (break_unet(safetensors_with({"w": {"data_offsets": [0]}})), "damaged"),
+        (break_unet(safetensors_with({"w": 3})), "damaged"),
     ],
 )
 def test_a_broken_folder_is_listed_with_its_problem_and_refused_in_a_sentence(tmp_path, damage, words):
@@ -74,7 +75,7 @@ def test_the_default_is_the_preferred_one_else_the_first_that_works(tmp_path):
 
 
 def test_an_empty_folder_and_an_unknown_name_say_what_to_do(tmp_path):
-    with pytest.raises(NoCheckpoint, match="Put a diffusers folder there"):
+    with pytest.raises(NoCheckpoint, match="or a diffusers folder there"):
         Library(tmp_path / "absent").find("")
     write_checkpoint(tmp_path / "one")
     with pytest.raises(UnknownName, match="Known: one"):
@@ -111,7 +112,7 @@ def test_a_linked_folder_is_found_and_a_loop_of_links_ends(tmp_path):
 
 @pytest.mark.parametrize(
     ("pipeline", "can_train"),
-    [("StableDiffusionXLPipeline", True), ("EaselLatentDiffusionPipeline", True), ("FluxPipeline", False)],
+    [("StableDiffusionUpscalePipeline", True), ("EaselLatentDiffusionPipeline", True), ("FluxPipeline", False)],
 )
 def test_a_training_starts_from_more_than_what_draws(tmp_path, pipeline, can_train):
     folder = write_checkpoint(tmp_path / "one")
@@ -125,6 +126,26 @@ def test_a_training_starts_from_more_than_what_draws(tmp_path, pipeline, can_tra
     else:
         with pytest.raises(CheckpointError, match=pipeline):
             library.find("one", to_train=True)
+
+
+def test_a_part_that_a_pipeline_does_without_is_not_missed(tmp_path):
+    folder = write_checkpoint(tmp_path / "one")
+    shutil.rmtree(folder / "text_encoder")
+    index = {
+        "_class_name": "StableDiffusionXLImg2ImgPipeline",
+        "text_encoder": [None, None],
+        "unet": ["diffusers", "x"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    found = Library(tmp_path).find("one")
+    assert (found.family, found.problem) == ("sdxl-refiner", None)
+
+
+@pytest.mark.parametrize("pipeline", ["StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline"])
+def test_more_than_the_first_pipeline_draws(tmp_path, pipeline):
+    folder = write_checkpoint(tmp_path / "one")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, "unet": [], "vae": []}))
+    assert Library(tmp_path).find("one").problem is None
 
 
 def test_a_training_does_not_start_from_a_broken_folder(tmp_path):

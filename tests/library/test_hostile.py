@@ -1,0 +1,204 @@
+"""Files that are broken or hostile: each is told in one sentence, and nothing of it runs, swells or hangs."""
+
+import io
+import json
+import os
+import pickle
+import random
+import resource
+import struct
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.header_only import SD1, pickle_of, write_pickle, write_tensors
+from webui.library import Library
+
+
+def problem(folder, name):
+    return str(Library(folder).passports()[name].problem)
+
+
+ZIP = io.BytesIO()
+with zipfile.ZipFile(ZIP, "w") as archive:
+    archive.writestr("readme.txt", "no pickle")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b"\xff" * 100, "damaged"),
+        (b"\0" * 4096, "begins with zeros"),
+        (b"<!DOCTYPE html>\n<html>", "an HTML page, not a model file"),
+        (b"\n  <html>", "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git-LFS pointer"),
+        (b'{"error": "not logged in", "code": 401}', "a text"),
+        (b"GGUF\3\0\0\0\0\0\0\0", "a GGUF file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a picture"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "a packed archive"),
+        (pickle_of(SD1), "a pickle of torch called .safetensors"),
+        (ZIP.getvalue(), "a pickle of torch called .safetensors"),
+        (struct.pack("<Q", 2**63) + b"{}", "damaged"),
+        (struct.pack("<Q", 101 * 2**20) + b"{}", "damaged"),
+        (struct.pack("<Q", 5000) + b'{"w": ', "cut off within its header"),
+        (struct.pack("<Q", 40) + b"[" * 40, "damaged"),
+    ],
+)
+def test_what_lies_there_instead_of_safetensors_is_named(tmp_path, content, words):
+    (tmp_path / "one.safetensors").write_bytes(content)
+    assert words in problem(tmp_path, "one.safetensors")
+
+
+def test_a_header_length_that_begins_like_html_is_no_html(tmp_path):
+    path = write_tensors(tmp_path / "one.safetensors", SD1)
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    write_tensors(path, SD1, {"note": "x" * ((ord("<") - length - 28) % 256)})
+    data = path.read_bytes()
+    padding = (ord("<") - data[0]) % 256
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")] + b" " * padding
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data[8 + int.from_bytes(data[:8], "little") :])
+    assert path.read_bytes()[:1] == b"<"
+    assert Library(tmp_path).find("one.safetensors").family == "sd1"
+
+
+def test_a_download_that_broke_off_says_how_much_is_there(tmp_path):
+    path = write_tensors(tmp_path / "one.safetensors", SD1)
+    whole = path.stat().st_size
+    os.truncate(path, whole - 1000)
+    assert f"cut off or damaged: {whole - 1000:,} of {whole:,} bytes" in problem(tmp_path, "one.safetensors")
+
+
+def call(function, argument):
+    class Hostile:
+        def __reduce__(self):
+            return function, (argument,)
+
+    return Hostile()
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+@pytest.mark.parametrize(("function", "named"), [(os.system, "system"), (eval, "eval"), (__import__, "__import__")])
+@pytest.mark.parametrize("suffix", [".ckpt", ".pt"])
+def test_a_pickle_that_would_call_something_is_told_and_not_run(tmp_path, protocol, function, named, suffix):
+    canary = tmp_path / "canary"
+    content = pickle.dumps({"state_dict": call(function, f"touch {canary}")}, protocol)
+    if protocol < 2:  # torch itself writes protocol 2: such files are no torch files by their first bytes
+        content = b"\x80\x02" + content
+    path = write_pickle(tmp_path / f"zip{suffix}", content)
+    (tmp_path / f"bare{suffix}").write_bytes(content)
+    assert path.exists()
+    for name in (f"zip{suffix}", f"bare{suffix}"):
+        told = problem(tmp_path, name)
+        assert "would call" in told
+        assert named in told
+    assert not canary.exists()
+
+
+def test_a_call_hidden_behind_a_good_model_is_found(tmp_path):
+    hidden = b"\x8c\x05posix\x8c\x06system\x93X\x04\0\0\0true\x85R0"
+    write_pickle(tmp_path / "one.ckpt", pickle_of(SD1, calls=hidden))
+    assert "posix.system" in problem(tmp_path, "one.ckpt")
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        b"ctorch.storage\n_load_from_bytes\n0",
+        b"cnumpy\nload\n0",
+        b"ctorch.utils.collect_env\nrun\n0",
+        b"ccollections\nOrderedDict.__reduce__\n0",
+        b"\x82\x010",
+    ],
+)
+def test_only_what_models_name_is_harmless(tmp_path, calls):
+    write_pickle(tmp_path / "one.ckpt", pickle_of(SD1, calls=calls))
+    assert "would call" in problem(tmp_path, "one.ckpt")
+
+
+def test_the_globals_of_the_first_checkpoints_are_harmless(tmp_path):
+    calls = b"cpytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint\n0cnumpy.core.multiarray\nscalar\n0"
+    write_pickle(tmp_path / "one.ckpt", pickle_of(SD1, calls=calls))
+    assert Library(tmp_path).find("one.ckpt").family == "sd1"
+
+
+def test_a_packed_archive_is_refused_before_anything_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "one.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("archive/data.pkl", pickle_of(SD1))
+        packed.writestr("archive/data/0", bytes(50 * 2**20))
+    assert "unpacks to 50 MB: it may be a bomb" in problem(tmp_path, "one.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b"<html>", "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git-LFS pointer"),
+        (b"\x01\x02\x03\xff" * 10, "no file that torch has written"),
+        (ZIP.getvalue(), "cut off or damaged"),
+        (ZIP.getvalue()[:-30], "cut off or damaged"),
+        (pickle_of(SD1)[:-1], "cut off or damaged"),
+        (b"\x80\x02" + b"]" * 600_000, "cut off or damaged"),
+        (b"\x80\x02r\xff\xff\xff\x7f.", "cut off or damaged"),
+        (b"\x80\x02\x8b\xff\xff\xff\x7f.", "cut off or damaged"),
+        (b"\x80\x04\x8e" + b"\xff" * 8 + b".", "cut off or damaged"),
+        (b"\x80\x02}" + b"2\x85" * 200 + b".", "None"),
+    ],
+)
+def test_broken_pickles_are_told_and_cost_nothing(tmp_path, content, words):
+    (tmp_path / "one.ckpt").write_bytes(content)
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    assert words in problem(tmp_path, "one.ckpt")
+    assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_safetensors_called_ckpt_says_so(tmp_path):
+    write_tensors(tmp_path / "one.ckpt", SD1)
+    assert "a safetensors file called .ckpt. Call it .safetensors" in problem(tmp_path, "one.ckpt")
+
+
+def test_a_file_that_only_loading_can_tell_apart_has_no_family_and_no_problem(tmp_path):
+    write_pickle(tmp_path / "one.ckpt", pickle.dumps({"epoch": 3}, 2))
+    found = Library(tmp_path).find("one.ckpt")
+    assert (found.family, found.task, found.prediction_type) == ("", "", "")
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+def test_flipped_bytes_never_break_the_library(tmp_path, suffix):
+    path = tmp_path / f"one{suffix}"
+    write_tensors(path, {"a.b": (2, 2)}) if suffix == ".safetensors" else path.write_bytes(pickle_of(SD1))
+    good = path.read_bytes()
+    dice = random.Random(7)
+    for _ in range(500):
+        content = bytearray(good)
+        for _ in range(dice.randint(1, 4)):
+            content[dice.randrange(len(content))] = dice.randrange(256)
+        path.write_bytes(content)
+        assert list(Library(tmp_path).passports()) == [path.name]
+
+
+def test_wrong_types_in_a_header_are_damage(tmp_path):
+    for entry in (
+        {"data_offsets": [0]},
+        3,
+        None,
+        {"shape": "x", "data_offsets": [0, 0]},
+        {"shape": [1], "data_offsets": ["a", "b"]},
+    ):
+        content = json.dumps({"w": entry}).encode()
+        (tmp_path / "one.safetensors").write_bytes(struct.pack("<Q", len(content)) + content)
+        assert "damaged" in problem(tmp_path, "one.safetensors")
+
+
+def test_what_cannot_be_read_or_named_is_left_out_or_told(tmp_path):
+    (tmp_path / "gone.safetensors").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "folder.safetensors").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.safetensors")).touch()
+    assert list(Library(tmp_path).passports()) == ["gone.safetensors"]
+    assert "it cannot be read" in problem(tmp_path, "gone.safetensors")

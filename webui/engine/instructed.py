@@ -1,0 +1,41 @@
+"""Guidance of instruct-pix2pix checkpoints: by the words and, apart from them, by the picture that they see.
+
+Everything else is as in `prediction`.
+"""
+
+import math
+
+import torch
+
+from webui.engine.models import Components
+from webui.engine.prediction import CallHooks, GuidedDenoiser
+from webui.engine.text import PlannedPrompts
+
+
+class InstructedDenoiser(GuidedDenoiser):
+    """Brooks et al. 2023 (arXiv:2211.09800), eq. 3; `image_guidance_scale` is its s_I."""
+
+    def __init__(
+        self,
+        components: Components,
+        prompts: PlannedPrompts,
+        pictures: int,
+        guidance_scale: float,
+        channels: torch.Tensor,
+        image_guidance_scale: float,
+        hooks: CallHooks | None = None,
+    ) -> None:
+        self._image_guidance_scale = image_guidance_scale
+        super().__init__(components, prompts, pictures, guidance_scale, channels, hooks)
+
+    def _predictions(self, x: torch.Tensor, sigma: float) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Both moved by what the picture adds, so that guidance by words gives the equation."""
+        seen, guided = super()._predictions(x, sigma)
+        uncond = self._conditioning.uncond
+        if seen is None or uncond is None or self._image_guidance_scale == 1:
+            return seen, guided
+        timestep = torch.tensor(self._components.table.timestep(sigma), dtype=torch.float32, device=x.device)
+        latents = (x / math.sqrt(1 + sigma**2)).to(self._dtype)
+        blind = self._unet(latents, timestep, uncond, is_blind=True)
+        more = (self._image_guidance_scale - 1) * (seen - blind)
+        return seen + more, guided + more

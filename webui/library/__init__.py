@@ -1,0 +1,209 @@
+"""The models on disk: found, named and described from headers alone, without loading a tensor.
+
+A name is a key of this index and never part of a path. What is wrong with a model is found out here, before a job
+runs, and said in one sentence (`Passport.problem`). The parts: `trees` where models lie, `scan` which there are,
+`headers` and `pickles` what is in them, `families` what that means, `folders`, `files` and `shelves` their description,
+`index` its memory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from threading import RLock
+from types import MappingProxyType
+
+from webui.errors import CheckpointError, NoCheckpoint, UnknownName
+from webui.library.files import describe_file
+from webui.library.folders import describe_folder
+from webui.library.headers import IT, check_safetensors, read_json
+from webui.library.index import Index, Known
+from webui.library.passport import Passport, ShelfItem, Told
+from webui.library.scan import SHELVES, Found, search
+from webui.library.shelves import describe_item, metadata_of
+from webui.library.trees import Tree, extra_trees, own_tree
+from webui.sentences import Sentence
+
+__all__ = ["SHELVES", "Library", "Passport", "ShelfItem", "check_safetensors", "metadata_of", "read_json"]
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A model on the disk and the tree it stands in."""
+
+    tree: Tree
+    found: Found
+
+
+class Library:
+    """The index of all models. `refresh` looks at the disk, everything else at the last look."""
+
+    def __init__(self, checkpoints_dir: Path, *, extra: Sequence[Path] = (), index: Path | None = None) -> None:
+        """`extra`: trees of A1111 and ComfyUI; `index`: file that remembers. Raises `CannotStart` for a wrong tree."""
+        self._dir = checkpoints_dir
+        self._trees = [own_tree(checkpoints_dir), *extra_trees(extra)]
+        self._index = Index(index)
+        self._known: dict[str, Known] = {}
+        self._passports: Mapping[str, Passport] = {}
+        self._shelves: dict[str, Mapping[str, ShelfItem]] = {}
+        self._lock = RLock()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the checkpoints now, and at each other shelf the next time that somebody asks for it."""
+        with self._lock:
+            self._shelves.clear()
+            self._index.read_hashes()
+            placed = self._look(CHECKPOINTS)
+            names = _names(placed, lambda found: [found.below])
+            told = self._known[CHECKPOINTS]
+            passports = {name: self._passport(name, there.found, told) for name, there in names.items()}
+            self._passports = MappingProxyType(passports)
+
+    def passports(self) -> Mapping[str, Passport]:
+        """Every checkpoint by name, usable or not: Easel's own in order, then those of the other trees."""
+        return self._passports
+
+    def shelf(self, shelf: str) -> Mapping[str, ShelfItem]:
+        """What lies on one of `SHELVES` beside the checkpoints, by name."""
+        with self._lock:
+            if shelf not in self._shelves:
+                names = _names(self._look(shelf), _names_of_item)
+                told = self._known[shelf]
+                self._shelves[shelf] = MappingProxyType(
+                    {name: _item(name, shelf, there.found, told) for name, there in names.items()}
+                )
+            return self._shelves[shelf]
+
+    def default(self, preferred: str = "") -> Passport:
+        """The preferred checkpoint when it can be used, else the first that can. Raises `NoCheckpoint`."""
+        usable = [passport for passport in self._passports.values() if passport.problem is None]
+        for passport in usable:
+            if passport.name == preferred:
+                return passport
+        if usable:
+            return usable[0]
+        if self._passports:
+            first = next(iter(self._passports.values()))
+            problem = first.problem or ""
+            raise CheckpointError("No checkpoint can be used. {name}: {problem}", name=first.name, problem=problem)
+        raise NoCheckpoint(str(self._dir))
+
+    def find(self, name: str, preferred: str = "", *, to_train: bool = False) -> Passport:
+        """The checkpoint called `name`; "" is the default one. `to_train` finds more than what draws.
+
+        Raises `UnknownName`, `NoCheckpoint`, or `CheckpointError` when its headers show that it cannot be used.
+        """
+        if not name:
+            return self.default(preferred)
+        if not self._passports:
+            raise NoCheckpoint(str(self._dir))
+        if name not in self._passports:
+            raise UnknownName("checkpoint", name, self._passports)
+        passport = self._passports[name]
+        if passport.problem is not None and not (to_train and passport.can_train):
+            raise CheckpointError("Checkpoint '{name}' cannot be used: {problem}", name=name, problem=passport.problem)
+        return passport
+
+    def _look(self, shelf: str) -> list[_Placed]:
+        """Find what is on a shelf now, and describe what has changed since it was described."""
+        placed = list(self._search(shelf))
+        known = self._known.get(shelf) or self._index.load(shelf)
+        now: dict[str, tuple[str, Told]] = {}
+        new: dict[str, tuple[str, Told]] = {}
+        for there in placed:
+            found, stamp = there.found, f"{there.found.stamp};{there.found.beside}"
+            if found.path in known and known[found.path][0] == stamp:
+                now[found.path] = known[found.path]
+            else:
+                now[found.path] = new[found.path] = stamp, _describe(found, shelf)
+        gone = known.keys() - now.keys()
+        self._known[shelf] = now
+        if new or gone:
+            self._index.store(shelf, new, (path for path in gone if not Path(path).exists()))
+        return placed
+
+    def _search(self, shelf: str) -> Iterator[_Placed]:
+        """In order of name, Easel's own first; a folder that two trees share is searched once."""
+        seen: set[Path] = set()
+        for tree in self._trees:
+            folders = [(folder, False) for folder in tree.shelves.get(shelf, ())]
+            if shelf == "vae":
+                folders += [(folder, True) for folder in tree.shelves.get(CHECKPOINTS, ())]
+            for folder, vae_beside in folders:
+                if vae_beside or folder.resolve() not in seen:
+                    seen.add(folder.resolve())
+                    found = search(folder, SHELVES[shelf], vae_beside=vae_beside)
+                    yield from (_Placed(tree, one) for one in sorted(found, key=lambda one: one.below))
+
+    def _passport(self, name: str, found: Found, told: Known) -> Passport:
+        fields = told[found.path][1]
+        return Passport(
+            name=name, path=Path(found.path), layout=found.layout, stamp=found.stamp, hashes=self._index,
+            **{**fields, "title": fields["title"] or name},
+        )  # fmt: skip
+
+
+def _item(name: str, shelf: str, found: Found, told: Known) -> ShelfItem:
+    fields = told[found.path][1]
+    return ShelfItem(
+        name=name, path=Path(found.path), shelf=shelf, layout=found.layout,
+        preview=Path(found.preview) if found.preview else None,
+        **{**fields, "title": fields["title"] or name, "words": tuple(fields["words"])},
+    )  # fmt: skip
+
+
+def _names(placed: Sequence[_Placed], possible: Callable[[Found], list[str]]) -> dict[str, _Placed]:
+    """A name for each: the first of its possible ones that is free."""
+    named: dict[str, _Placed] = {}
+    for there in placed:
+        name = next(name for name in _candidates(there, possible(there.found), named) if name not in named)
+        named[name] = there
+    return named
+
+
+def _candidates(there: _Placed, own: Sequence[str], named: Mapping[str, _Placed]) -> Iterator[str]:
+    """Names for a model, the best first; they never end."""
+    name = own[-1]
+    for name in own:
+        yield name
+        if there.tree.name and named[name].tree is not there.tree:
+            name = f"{there.tree.name}/{name}"
+            yield name
+    yield from (f"{name} ({number})" for number in count(2))
+
+
+def _names_of_item(found: Found) -> list[str]:
+    """ "name", "folder/name", "folder/name.suffix"."""
+    if found.layout == "folder":
+        return [found.below]
+    whole = found.below.rpartition(".")[0]
+    return list(dict.fromkeys((whole.rpartition("/")[2], whole, found.below)))
+
+
+def _describe(found: Found, shelf: str) -> Told:
+    """What is told of a model; whatever is wrong with it becomes its problem."""
+    path = Path(found.path)
+    try:
+        if shelf != CHECKPOINTS:
+            return describe_item(path, shelf, found.layout)
+        return describe_folder(path) if found.layout == "folder" else describe_file(path)
+    except CheckpointError as error:
+        problem = error.sentence
+    except OSError as error:
+        reason = error.strerror or str(error)
+        problem = (
+            Sentence("{name} cannot be read ({reason}). Check its permissions.", name=IT, reason=reason)
+            if found.layout == "file"
+            else Sentence("a file in it cannot be read ({reason}). Copy the folder again.", reason=reason)
+        )
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
+        reason = str(error)[:200]
+        problem = Sentence(
+            "a value is missing or wrong in its configuration ({reason}). Copy the folder again.", reason=reason
+        )
+    if shelf == CHECKPOINTS:
+        return {"title": "", "family": "", "task": "", "prediction_type": "", "native_size": 0, "problem": problem}
+    return {"title": "", "words": [], "problem": problem}
