@@ -22,7 +22,7 @@ from webui.extension import (
 )
 
 from .files import LoraFile, sorted_by_layer
-from .mixture import Mixture, Networks, Part, Swapped, fit, mix, swapped
+from .mixture import Mixture, Networks, Part, Spare, Swapped, fit, mix, swapped
 from .names import Place
 from .shelf import Found, Shelf, header
 from .tags import Wanted, wanted
@@ -115,18 +115,18 @@ class Engine(EngineHooks[None]):
             yield Chosen(each, found.path)
 
     def _again_or_made(self, components: Components, chosen: Sequence[Chosen]) -> Kept:
-        """What was made for the job before, when it is the same; else it is made now, the old one given back first."""
+        """What was made for the job before, when it is the same; else it is made now, in the old one's memory."""
         by_unet: WeakKeyDictionary[nn.Module, Kept] = self.context.cache.setdefault("mixtures", WeakKeyDictionary())
         key = tuple(each.key for each in chosen)
         kept = by_unet.get(components.unet)
         if kept is not None and kept.key == key and all(mixture.is_current() for _, mixture in kept.mixtures):
             return kept
+        spare = [mixture.tensors() for _, mixture in kept.mixtures] if kept is not None else []
         by_unet.pop(components.unet, None)
-        del kept
-        by_unet[components.unet] = made = self._made(components, chosen, key)
+        by_unet[components.unet] = made = self._made(components, chosen, key, spare)
         return made
 
-    def _made(self, components: Components, chosen: Sequence[Chosen], key: object) -> Kept:
+    def _made(self, components: Components, chosen: Sequence[Chosen], key: object, spare: Sequence[Spare]) -> Kept:
         networks = Networks(components.unet, components.unet.config.layers_per_block, components.text_encoders)
         known = networks.places()
         files: dict[Path, LoraFile | CheckpointError] = {}
@@ -139,8 +139,11 @@ class Engine(EngineHooks[None]):
             told.append(sentence)
             parts.extend([(each.wanted, part)] if part else [])
         begins = sorted({0.0, *(share for each, _ in parts for share in (each.start, each.end) if 0 < share < 1)})
-        mixtures = tuple((begin, mix((part_at(*each, begin) for each in parts), networks)) for begin in begins)
-        return Kept(key, mixtures, tuple(told))
+        mixtures = [
+            (begin, mix((part_at(*each, begin) for each in parts), networks, room))
+            for begin, room in zip(begins, [*spare[: len(begins)], *[{}] * (len(begins) - len(spare))], strict=True)
+        ]
+        return Kept(key, tuple(mixtures), tuple(told))
 
     def _read(self, path: Path) -> LoraFile | CheckpointError:
         try:

@@ -109,6 +109,9 @@ class Mixture:
             for swap in self.swaps
         )
 
+    def tensors(self) -> dict[nn.Parameter, torch.Tensor]:
+        return {swap.parameter: swap.mixed for swap in self.swaps}
+
 
 class Swapped:
     """What is in the networks instead of their own weights."""
@@ -121,7 +124,7 @@ class Swapped:
 
         In the middle of a job they may have gone over to fp32: what comes in then does too.
         """
-        mixed = {swap.parameter: swap.mixed for swap in mixture.swaps}
+        mixed = mixture.tensors()
         for swap in mixture.swaps:
             self._originals.setdefault(swap.parameter, swap.original)
         for parameter, original in self._originals.items():
@@ -145,8 +148,12 @@ def swapped(mixture: Mixture) -> Iterator[Swapped]:
         inside.restore()
 
 
-def mix(parts: Iterable[Part], networks: Networks) -> Mixture:
-    """Compute the weights under all of `parts` together; the networks are not touched."""
+Spare = Mapping[nn.Parameter, torch.Tensor]
+"""Memory of a mixture that is needed no more: asking the system for a gigabyte takes longer than to compute it."""
+
+
+def mix(parts: Iterable[Part], networks: Networks, spare: Spare | None = None) -> Mixture:
+    """Compute the weights under all of `parts` together; the networks are not touched, `spare` is written over."""
     wanted: dict[tuple[Place, str], list[tuple[Change, float]]] = {}
     for part in parts:
         for (place, name), change in part.changes.items():
@@ -157,24 +164,32 @@ def mix(parts: Iterable[Part], networks: Networks) -> Mixture:
         for (place, name), changes in wanted.items():
             parameter = networks.parameter(place, name)
             assert parameter is not None
-            swaps.append(_Swap(parameter, parameter.data, _mixed(parameter.data, changes)))
+            weight = parameter.data
+            room = (spare or {}).get(parameter)
+            if room is None or room.dtype != weight.dtype or room.stride() != weight.stride():
+                room = torch.empty_like(weight)
+            _mix_into(room, weight, changes)
+            swaps.append(_Swap(parameter, weight, room))
     return Mixture(tuple(swaps))
 
 
-def _mixed(weight: torch.Tensor, changes: Sequence[tuple[Change, float]]) -> torch.Tensor:
-    """A new tensor: `weight` with all changes added in fp32, in its own precision."""
+def _mix_into(room: torch.Tensor, weight: torch.Tensor, changes: Sequence[tuple[Change, float]]) -> None:
+    """Write `weight` with all changes added into `room`; the sum is made in fp32."""
     (change, strength), *others = changes
-    total = _added(weight, change, strength)
+    total = _added(room, weight, change, strength)
     for change, strength in others:
         total.add_(change.delta(weight), alpha=strength)
-    return total.to(weight.dtype)
+    if total is not room:
+        room.copy_(total)
 
 
-def _added(weight: torch.Tensor, change: Change, strength: float) -> torch.Tensor:
-    """`weight` + `strength` × `change` as a new fp32 tensor, in one pass where the change is a plain product."""
+def _added(room: torch.Tensor, weight: torch.Tensor, change: Change, strength: float) -> torch.Tensor:
+    """`weight` + `strength` × `change` in fp32: in `room` where that is fp32, in one pass for a plain product."""
+    if weight.dtype != torch.float32:
+        return weight.float().add_(change.delta(weight), alpha=strength)
     factors = change.factors(weight) if isinstance(change, LowRank) else None
-    if factors is None or weight.dtype != torch.float32 or not weight.is_contiguous():
-        return weight.float().add(change.delta(weight), alpha=strength)
+    if factors is None or not weight.is_contiguous():
+        return torch.add(weight, change.delta(weight), alpha=strength, out=room)
     assert isinstance(change, LowRank)
-    matrix = torch.addmm(weight.flatten(1), *factors, alpha=strength * change.scale)
-    return matrix.view(weight.shape)
+    torch.addmm(weight.flatten(1), *factors, alpha=strength * change.scale, out=room.flatten(1))
+    return room

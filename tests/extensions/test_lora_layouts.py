@@ -345,3 +345,18 @@ def test_layers_of_another_shape_and_of_unknown_kind_are_counted_as_not_applied(
     )
     fitted = fit(read_lora(tmp_path / "mine.safetensors"), networks, networks.places())
     assert (fitted.layers, fitted.of) == (1, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_set_that_is_needed_no_more_lends_its_memory_to_the_next(dtype):
+    import torch
+
+    from extensions.lora.mixture import mix
+
+    networks = small()
+    networks.unet.to(getattr(torch, dtype))
+    old = mix([part(down=(2, 4), up=(6, 2))[0]], networks)
+    wanted = [part(0.5, 3, down=(2, 4), up=(6, 2))[0], part(1.0, 4, diff=(6, 4))[0]]
+    fresh, reused = mix(wanted, networks), mix(wanted, networks, old.tensors())
+    assert reused.swaps[0].mixed.data_ptr() == old.swaps[0].mixed.data_ptr()
+    assert torch.equal(reused.swaps[0].mixed, fresh.swaps[0].mixed)
