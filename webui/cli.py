@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from webui import flag_values
 from webui import log as logs
 from webui.errors import CannotStart, UserError
 from webui.settings import Settings
@@ -51,6 +52,7 @@ def _with_command(arguments: Sequence[str]) -> list[str]:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    from webui.extensions.command import add_flags
     from webui.generate import add_request_flags
 
     parser = argparse.ArgumentParser(prog="launch.py", description="Easel, a latent-diffusion web UI.")
@@ -63,11 +65,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--api-auth", type=_accounts, default=(), metavar="USER:PASSWORD[,…]",
         help="who may use AUTOMATIC1111's API, by basic authentication",
     )  # fmt: skip
-    serving.add_argument("--port", type=_port, default=7860, help="port to listen on (%(default)s; 0: any free one)")
+    serving.add_argument(
+        "--port", type=flag_values.port, default=7860, help="port to listen on (%(default)s; 0: any free one)"
+    )
     serving.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _add_folders(serving)
     _add_device(serving)
-    serving.add_argument("--workers", type=_count, default=1, help="engine processes (%(default)s)")
+    serving.add_argument("--workers", type=flag_values.count, default=1, help="engine processes (%(default)s)")
     serving.add_argument("--extensions-dir", type=Path, default=Settings.extensions_dir, help="folder of extensions")
     serving.add_argument("--safe-mode", action="store_true", help="start without any extension")
     serving.add_argument("--verbose", action="store_true", help="log details, prompts included")
@@ -84,9 +88,9 @@ def make_parser() -> argparse.ArgumentParser:
     examining = _command(commands, "doctor", doctor, "say what is there and what is missing, to copy into a report")
     _add_folders(examining)
     _add_device(examining)
-    examining.add_argument("--port", type=_port, default=7860, help="port to look at (%(default)s)")
+    examining.add_argument("--port", type=flag_values.port, default=7860, help="port to look at (%(default)s)")
 
-    _add_extensions(commands)
+    add_flags(_command(commands, "extensions", extensions, "install, review, enable and remove extensions"))
 
     _command(commands, "test", run_tests, "lint, types and tests; further arguments go to pytest")
 
@@ -105,19 +109,6 @@ def make_parser() -> argparse.ArgumentParser:
     composing.add_argument("--count", type=int, default=600, help="how many pictures (%(default)s)")
     composing.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser
-
-
-def _add_extensions(commands: Commands) -> None:
-    deciding = _command(commands, "extensions", extensions, "install, review, enable and remove extensions")
-    deciding.add_argument(
-        "action", choices=("list", "install", "review", "requirements", "enable", "disable", "update", "remove")
-    )
-    deciding.add_argument(
-        "what", nargs="?", default="", help="name of an extension; for install a folder, .zip file or git address"
-    )
-    deciding.add_argument("--yes", action="store_true", help="requirements: install them after they have been shown")
-    deciding.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of queue, options and logs")
-    deciding.add_argument("--extensions-dir", type=Path, default=Settings.extensions_dir, help="folder of extensions")
 
 
 def _add_upscale(commands: Commands) -> None:
@@ -188,7 +179,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument(
+        "--device", type=flag_values.device, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)"
+    )
 
 
 def _accounts(text: str) -> tuple[tuple[str, str], ...]:
@@ -196,25 +189,6 @@ def _accounts(text: str) -> tuple[tuple[str, str], ...]:
     if not all(user and password for user, password in accounts):
         raise argparse.ArgumentTypeError("it must be USER:PASSWORD, or several of them with commas between")
     return accounts
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port: it goes from 0 to 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of workers: 1 to 64")
-    return int(text)
-
-
-def _device(text: str) -> str:
-    kind, _, number = text.partition(":")
-    if text not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a device: auto, cpu, cuda or cuda:N")
-    return text
 
 
 def _extra_models(flags: argparse.Namespace) -> tuple[Path, ...]:
@@ -293,8 +267,7 @@ def extensions(flags: argparse.Namespace) -> int:
     from webui.extensions.command import run
 
     logs.set_up(None, quiet=True)
-    settings = Settings(data_dir=flags.data_dir.absolute(), extensions_dir=flags.extensions_dir.absolute())
-    for line in run(settings, flags.action, flags.what, yes=flags.yes):
+    for line in run(flags):
         print(line)
     return 0
 

@@ -16,7 +16,7 @@ from webui.extensions.command import run
 from webui.extensions.desk import ExtensionDesk
 from webui.extensions.manifest import read_folder
 from webui.extensions.shelf import SHIPPED
-from webui.settings import ROOT, Settings
+from webui.settings import ROOT
 
 NO_ENGINE = {"engine": ""}
 """Without torch a probe takes a second."""
@@ -402,8 +402,10 @@ def test_pip_says_what_it_would_install_and_a_conflict_with_the_pins_is_refused(
 
 
 def command(home: Path, *arguments: str) -> str:
-    settings = Settings(data_dir=home / "data", extensions_dir=home / "extensions", models_dir=home / "models")
-    return "\n".join(run(settings, *arguments))  # type: ignore[arg-type]
+    from webui.cli import make_parser
+
+    folders = ["--data-dir", str(home / "data"), "--extensions-dir", str(home / "extensions")]
+    return "\n".join(run(make_parser().parse_args(["extensions", *arguments, *folders])))
 
 
 def test_the_command_takes_an_extension_from_its_folder_to_its_end(home: Path):

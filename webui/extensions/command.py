@@ -3,6 +3,7 @@
 A running server notices by itself.
 """
 
+import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,23 @@ from webui.extensions.desk import ExtensionDesk, shelf_of
 from webui.extensions.sources import is_address
 from webui.settings import Settings
 
+ACTIONS = ("list", "install", "review", "requirements", "enable", "disable", "update", "remove")
 
-def run(settings: Settings, action: str, what: str, *, yes: bool = False) -> Iterator[str]:
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument(
+        "what", nargs="?", default="", help="name of an extension; for install a folder, .zip file or git address"
+    )
+    parser.add_argument("--yes", action="store_true", help="requirements: install them after they have been shown")
+    parser.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="folder of queue, options and logs")
+    parser.add_argument("--extensions-dir", type=Path, default=Settings.extensions_dir, help="folder of extensions")
+
+
+def run(flags: argparse.Namespace) -> Iterator[str]:
     """Do it and tell about it. Raises `UserError`."""
+    action, what = str(flags.action), str(flags.what)
+    settings = Settings(data_dir=flags.data_dir.absolute(), extensions_dir=flags.extensions_dir.absolute())
     desk = ExtensionDesk(shelf_of(settings), settings.models_dir, settings.data_dir / "extensions")
     if action == "list":
         yield from _listed(desk)
@@ -39,7 +54,7 @@ def run(settings: Settings, action: str, what: str, *, yes: bool = False) -> Ite
             desk.remove(what)
             yield f"{what} is removed."
         case "requirements":
-            yield from _requirements(desk, what, yes=yes)
+            yield from _requirements(desk, what, yes=flags.yes)
 
 
 def _listed(desk: ExtensionDesk) -> Iterator[str]:
