@@ -155,6 +155,20 @@ def test_a_unit_that_is_off_changes_no_bit(engine):
     assert np.array_equal(draw(engine, request(extensions={"controlnet": off}))[0], plain)
 
 
+def test_what_extensions_keep_goes_when_memory_is_given_back(engine):
+    import gc
+    import weakref
+
+    wanted = request(extensions={"controlnet": UNIT})
+    first, _, _ = draw(engine, wanted)
+    (network,) = engine._extensions._caches["controlnet"][1]["networks"].values()
+    network = weakref.ref(network)
+    engine.free_memory()
+    gc.collect()
+    assert network() is None
+    assert np.array_equal(draw(engine, wanted)[0], first)
+
+
 def test_both_work_together_and_come_back_from_the_metadata(engine):
     from webui.requests import build, to_values
 

@@ -162,6 +162,7 @@ class PictureEngine:
     def free_memory(self) -> None:
         """Forget the models in memory; the next job loads them again."""
         self._upscalers.clear()
+        self._extensions.clear()
         self._models.clear()
 
     def info(self) -> EngineInfo:

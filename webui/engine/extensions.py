@@ -233,6 +233,10 @@ class EngineExtensions:
         self._models_dir = models_dir
         self._caches: dict[str, tuple[str, MutableMapping[str, Any]]] = {}
 
+    def clear(self) -> None:
+        """Forget what extensions keep from job to job: networks too may be among it."""
+        self._caches.clear()
+
     def begin(
         self,
         job: Job,
