@@ -104,6 +104,9 @@ class EngineContext:
     """As it was asked for, a `TextToImage`, `ImageToImage` or `Inpaint`."""
     models_dir: Path
     """Of the machine that draws; model files of an extension lie in a folder of their kind below it."""
+    models: Callable[[str], Mapping[str, Path]]
+    """Files and folders of a shelf that Easel knows, "loras", "controlnets", "embeddings", "vae" or "upscalers", by
+    name, in all folders that it looks into; looked for anew at each call."""
     folder: Path
     """The extension's own."""
     inputs: Mapping[str, bytes]

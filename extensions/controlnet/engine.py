@@ -94,7 +94,7 @@ class Engine(EngineHooks[object]):
     def _path_of(self, unit: Unit) -> Path:
         if not unit.model:
             raise CheckpointError("it has no ControlNet. Choose one.")
-        return find(self.context.models_dir, unit.model)
+        return find(self.context.models("controlnets"), unit.model)
 
     def _load(self, path: Path, components: Components) -> Network:
         tensors = None if path.is_dir() else self.context.read_weights(path).tensors

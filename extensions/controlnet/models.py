@@ -1,4 +1,4 @@
-"""ControlNets and T2I-Adapters of models/controlnets: found by name, loaded for a UNet. Offline; pictures elsewhere.
+"""ControlNets and T2I-Adapters: found by name, loaded for a UNet. Fetches nothing and knows no pictures.
 
 Folders are as diffusers writes them. Of a single file, with diffusers' or Stability's names, only the weights are read:
 what the network looks like follows from them and from the UNet that it is for.
@@ -16,7 +16,6 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from webui.extension import CheckpointError, UnknownName
 
-FOLDER = "controlnets"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 CONFIG = "config.json"
 
@@ -24,26 +23,12 @@ Tensors: TypeAlias = Mapping[str, torch.Tensor]
 Network: TypeAlias = Any  # ControlNetModel or T2IAdapter: diffusers is not typed
 
 
-def names(models_dir: Path) -> dict[str, Path]:
-    """Name -> folder or file. A name is the path below models/controlnets, of a file without its suffix."""
-    root = models_dir / FOLDER
-    found: dict[str, Path] = {}
-    for path in sorted(root.rglob("*")):
-        if path.name == CONFIG:
-            found[path.parent.relative_to(root).as_posix()] = path.parent
-        elif path.suffix.lower() in SUFFIXES and not (path.parent / CONFIG).is_file():
-            found.setdefault(path.relative_to(root).with_suffix("").as_posix(), path)
-    return found
-
-
-def find(models_dir: Path, name: str) -> Path:
-    """By path below the folder or by file name, with or without suffix. Raises `UnknownName`."""
-    known = names(models_dir)
+def find(known: Mapping[str, Path], name: str) -> Path:
+    """Of those that Easel's library knows, with or without suffix. Raises `UnknownName`."""
     bare = name[: -len(Path(name).suffix)] if name.endswith(SUFFIXES) else name
-    by_stem = {key.rpartition("/")[2]: path for key, path in reversed(known.items())}
     for candidate in (name, bare):
-        if path := known.get(candidate) or by_stem.get(candidate):
-            return path
+        if candidate in known:
+            return known[candidate]
     raise UnknownName("ControlNet", name, known)
 
 

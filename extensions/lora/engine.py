@@ -104,14 +104,14 @@ class Engine(EngineHooks[None]):
 
     def _found(self, asked: Sequence[Wanted]) -> Iterator[Chosen]:
         """Those whose file is there; the others are told of."""
-        shelf = Shelf(self.context.models_dir)
+        shelf = Shelf(self.context.models("loras"))
         for each in asked:
             found = shelf.find(each.name)
             if found is None:
                 self.context.warn(_unknown(each.name, shelf.near(each.name)))
                 continue
             if len(found.paths) > 1:
-                self.context.warn(_ambiguous(found, self.context.models_dir))
+                self.context.warn(_ambiguous(found))
             yield Chosen(each, found.path)
 
     def _again_or_made(self, components: Components, chosen: Sequence[Chosen]) -> Kept:
@@ -209,12 +209,12 @@ def _unknown(name: str, near: Sequence[str]) -> Sentence:
     )
 
 
-def _ambiguous(found: Found, models_dir: Path) -> Sentence:
+def _ambiguous(found: Found) -> Sentence:
     return Sentence(
         "There are {count} LoRAs called “{name}”; {path} was taken. Write its folder before the name to choose.",
         count=len(found.paths),
         name=found.name[:80],
-        path=found.path.relative_to(models_dir).as_posix(),
+        path="/".join(found.path.parts[-3:]),
     )
 
 

@@ -1,15 +1,12 @@
-"""The LoRA files of a models folder and their names. A name is a key of this index, never a path."""
+"""Which file a name in a tag means. Names are compared with those of the files that there are, and never opened."""
 
 import difflib
 import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-FOLDERS = ("loras", "lycoris")
-SUFFIXES = (".safetensors", ".pt", ".ckpt", ".bin")
 MAX_HEADER = 32 * 2**20
 GENERIC = {"adapter_model", "pytorch_lora_weights", "lora", "last"}
 """Names that tools write without asking; as an alias they would mean any of many files."""
@@ -30,43 +27,37 @@ class Found:
 
 
 class Shelf:
-    """The files as they lie there when it is made."""
+    """The LoRAs that there are now."""
 
-    def __init__(self, models_dir: Path) -> None:
-        self._models_dir = models_dir
-
-    @cached_property
-    def _files(self) -> Mapping[str, Path]:
-        """Path below its folder, without suffix -> file, in order."""
-        found: dict[str, Path] = {}
-        for folder in (self._models_dir / name for name in FOLDERS):
-            for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in SUFFIXES and path.is_file():
-                    found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
-        return found
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        """`files` by the names of Easel's library."""
+        self._files = files
 
     def find(self, name: str) -> Found | None:
-        """By path below the folder, by file name, with or without suffix, or by the name it was trained under."""
+        """By file name or path below its folder, with or without suffix, or by the name it was trained under."""
         wanted = name.strip()
-        bare = wanted.removesuffix(next((suffix for suffix in SUFFIXES if wanted.endswith(suffix)), ""))
-        for candidate in (wanted, bare):
-            if candidate in self._files:
-                return Found(name, (self._files[candidate],))
-            if paths := tuple(path for path in self._files.values() if path.stem == candidate):
+        if not wanted:
+            return None
+        for is_it in (_ends_with, _was_trained_as):
+            if paths := tuple(path for path in self._files.values() if is_it(path, wanted)):
                 return Found(name, paths)
-        paths = tuple(path for path in self._files.values() if wanted and trained_name(path) == wanted)
-        return Found(name, paths) if paths else None
+        return Found(name, (self._files[wanted],)) if wanted in self._files else None
 
     def near(self, name: str) -> list[str]:
         """Names that may have been meant, the nearest first."""
-        known: dict[str, str] = {}
-        for key in self._files:
-            for each in (key, key.rsplit("/", 1)[-1]):
-                known.setdefault(each.lower(), each)
+        known = {key.lower(): key for key in self._files}
         wanted = name.strip().lower()
         close = difflib.get_close_matches(wanted, known, 3, 0.6)
         held = [each for each in known if wanted and wanted in each and each not in close]
-        return list(dict.fromkeys(known[each] for each in [*close, *held][:3]))
+        return [known[each] for each in [*close, *held][:3]]
+
+
+def _ends_with(path: Path, wanted: str) -> bool:
+    return any(f"/{each.as_posix()}".endswith(f"/{wanted}") for each in (path, path.with_suffix("")))
+
+
+def _was_trained_as(path: Path, wanted: str) -> bool:
+    return trained_name(path) == wanted
 
 
 def trained_name(path: Path) -> str:

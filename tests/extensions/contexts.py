@@ -18,10 +18,12 @@ def engine_context(
     """Of a job on the CPU in fp32."""
     import torch
 
-    from webui.engine.extensions import read_weights
+    from webui.engine.extensions import EngineExtensions, read_weights
+    from webui.library import Library
 
+    shelves = EngineExtensions(None, models_dir, Library(models_dir / "checkpoints"))
     return EngineContext(
-        request=request, models_dir=models_dir, folder=models_dir, inputs=inputs or {}, device=torch.device("cpu"),
+        request=request, models_dir=models_dir, models=shelves._models, folder=models_dir, inputs=inputs or {}, device=torch.device("cpu"),
         dtype=torch.float32, cache=cache, warn=warn, read_weights=read_weights,
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def create_engine(
     )
     upscalers = Upscalers(models_dir / UPSCALERS, chosen)
     attention = fastest_attention(chosen.torch_device)
-    extensions = EngineExtensions(shelf, models_dir)
+    extensions = EngineExtensions(shelf, models_dir, models)
     return PictureEngine(models, chosen, attention, embeddings, upscalers=upscalers, extensions=extensions)
 
 
@@ -69,7 +69,7 @@ class PictureEngine:
         self._upscalers = upscalers
         self._device = device
         self._attention = attention
-        self._extensions = extensions or EngineExtensions(None, Path())
+        self._extensions = extensions or EngineExtensions(None, Path(), library)
         self._models = ModelCache(
             lambda passport: load_checkpoint(passport, device, attention, embeddings),
             load_vae=lambda path, components: with_vae(components, path, device),

@@ -19,7 +19,7 @@ from webui.engine.loading.weights import open_weights
 from webui.engine.models import Components
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import Conditioning, Encoded
-from webui.errors import UserError
+from webui.errors import UnknownName, UserError
 from webui.events import Warning
 from webui.extension import Components as TheirComponents
 from webui.extension import Conditioning as TheirConditioning
@@ -29,6 +29,7 @@ from webui.extensions.modules import described, import_half
 from webui.extensions.options import options_of
 from webui.extensions.probe import engine_of
 from webui.extensions.shelf import Shelf
+from webui.library import SHELVES, Library
 from webui.prompt.tags import Tag, take_tags
 from webui.requests import PictureRequest, TextToImage, construct
 from webui.sentences import Sentence
@@ -228,9 +229,10 @@ class Runner:
 class EngineExtensions:
     """What an engine has of extensions between jobs: the shelf, and each one's cache."""
 
-    def __init__(self, shelf: Shelf | None, models_dir: Path) -> None:
+    def __init__(self, shelf: Shelf | None, models_dir: Path, library: Library) -> None:
         self._shelf = shelf
         self._models_dir = models_dir
+        self._library = library
         self._caches: dict[str, tuple[str, MutableMapping[str, Any]]] = {}
 
     def clear(self) -> None:
@@ -266,6 +268,7 @@ class EngineExtensions:
         context = EngineContext(
             request=request,
             models_dir=self._models_dir,
+            models=self._models,
             folder=folder.path,
             inputs=job.inputs,
             device=components.device,
@@ -284,6 +287,12 @@ class EngineExtensions:
             warnings.append(Warning(text=told, extension=folder.name))
             return
         yield Part(folder, hooks, frozenset(hooks_of(engine)))
+
+    def _models(self, shelf: str) -> dict[str, Path]:
+        """Raises `UnknownName`."""
+        if shelf not in SHELVES:
+            raise UnknownName("shelf", shelf, SHELVES)
+        return {name: item.path for name, item in self._library.shelf(shelf, again=True).items()}
 
     def _cache(self, folder: Folder) -> MutableMapping[str, Any]:
         """Another state of its files begins with an empty one."""
