@@ -44,8 +44,8 @@ def test_an_extension_is_installed_approved_used_and_removed(
     action("enable").click()
     expect(card).to_contain_text("Enabled", timeout=TRYING)
 
-    easel.reload()
     page.locator("#tab_txt2img-button").click()
+    easel.reload()
     easel.open_group("film_grain")
     page.locator("#txt2img_film_grain_much").click()
     expect(easel.control("film_grain_amount", "input[type=number]")).to_have_value("1")
@@ -61,6 +61,6 @@ def test_an_extension_is_installed_approved_used_and_removed(
     action("remove").click()
     action("remove").click()
     expect(card).to_have_count(0)
-    easel.reload()
     page.locator("#tab_txt2img-button").click()
+    easel.reload()
     expect(page.locator("#txt2img_group_film_grain")).to_have_count(0)
