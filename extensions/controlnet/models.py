@@ -35,17 +35,17 @@ def find(known: Mapping[str, Path], name: str) -> Path:
 def load(path: Path, unet: Any, tensors: Tensors | None, device: torch.device, dtype: torch.dtype) -> Network:
     """The network, for this UNet; `tensors` are those of a single file. Raises `CheckpointError`."""
     try:
-        network = _from_folder(path) if tensors is None else _from_file(tensors, unet)
+        network = _from_folder(path, dtype) if tensors is None else _from_file(tensors, unet, dtype)
     except CheckpointError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError("it cannot be loaded ({reason}). Copy it again.", reason=reason.rstrip(".")) from error
     _check_fit(network, unet)
-    return network.eval().requires_grad_(False).to(device, dtype)
+    return network.eval().requires_grad_(False).to(device)
 
 
-def _from_folder(path: Path) -> Network:
+def _from_folder(path: Path, dtype: torch.dtype) -> Network:
     kind = json.loads((path / CONFIG).read_text("utf-8")).get("_class_name", "")
     kinds = {"ControlNetModel": ControlNetModel, "T2IAdapter": T2IAdapter}
     if kind not in kinds:
@@ -53,7 +53,7 @@ def _from_folder(path: Path) -> Network:
             "it is a {kind}; only ControlNetModel and T2IAdapter are possible.", kind=str(kind)[:60] or "?"
         )
     network, found = kinds[kind].from_pretrained(
-        path, local_files_only=True, use_safetensors=True, output_loading_info=True
+        path, local_files_only=True, use_safetensors=True, output_loading_info=True, torch_dtype=dtype
     )
     if missing := [*found["missing_keys"], *found["mismatched_keys"]]:
         raise CheckpointError("it lacks {count} of its weights. Copy the whole folder again.", count=len(missing))
@@ -86,7 +86,7 @@ def _reads_text(network: Network) -> bool:
 # Single files.
 
 
-def _from_file(tensors: Tensors, unet: Any) -> Network:
+def _from_file(tensors: Tensors, unet: Any, dtype: torch.dtype) -> Network:
     tensors = {name.removeprefix("control_model."): tensor for name, tensor in tensors.items()}
     if "input_hint_block.0.weight" in tensors:
         tensors = convert_controlnet_checkpoint(dict(tensors), {"layers_per_block": unet.config.layers_per_block})
@@ -106,7 +106,7 @@ def _from_file(tensors: Tensors, unet: Any) -> Network:
             count=len(wrong),
             first=wrong[0][:120],
         )
-    network.load_state_dict({name: given[name].float() for name in wanted}, assign=True)
+    network.load_state_dict({name: given[name].to(dtype) for name in wanted}, assign=True)
     return network
 
 

@@ -19,7 +19,7 @@ from webui.engine.loading.weights import open_weights
 from webui.engine.models import Components
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import Conditioning, Encoded
-from webui.errors import UnknownName, UserError
+from webui.errors import UserError
 from webui.events import Warning
 from webui.extension import Components as TheirComponents
 from webui.extension import Conditioning as TheirConditioning
@@ -29,7 +29,7 @@ from webui.extensions.modules import described, import_half
 from webui.extensions.options import options_of
 from webui.extensions.probe import engine_of
 from webui.extensions.shelf import Shelf
-from webui.library import SHELVES, Library
+from webui.library import Library
 from webui.prompt.tags import Tag, take_tags
 from webui.requests import PictureRequest, TextToImage, construct
 from webui.sentences import Sentence
@@ -289,9 +289,7 @@ class EngineExtensions:
         yield Part(folder, hooks, frozenset(hooks_of(engine)))
 
     def _models(self, shelf: str) -> dict[str, Path]:
-        """Raises `UnknownName`."""
-        if shelf not in SHELVES:
-            raise UnknownName("shelf", shelf, SHELVES)
+        """Raises `KeyError` for a shelf that there is none of."""
         return {name: item.path for name, item in self._library.shelf(shelf, again=True).items()}
 
     def _cache(self, folder: Folder) -> MutableMapping[str, Any]:

@@ -1,7 +1,7 @@
 // Cards of the LoRAs on the server: a click writes the tag into the prompt, or takes it out again.
 
 const root = new URL("../../../", import.meta.url);
-const FAMILIES = { sd1: "Stable Diffusion 1", sd2: "Stable Diffusion 2", sdxl: "SDXL", "sdxl-refiner": "SDXL's refiner" };
+const FAMILIES = { sd1: "Stable Diffusion 1", sd2: "Stable Diffusion 2", sdxl: "SDXL", "sdxl-refiner": "SDXL Refiner", sd: "Stable Diffusion (another size)" };
 
 const WORDS = {
   en: {
