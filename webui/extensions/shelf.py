@@ -112,9 +112,8 @@ class Shelf:
         """Differs when the state or any file does, by its size and time."""
         key: list[object] = [_stat(self.state.path)]
         for path in _folders(self.folder):
-            key += [
-                (str(file), _stat(file)) for file in sorted(path.rglob("*")) if not set(NOT_COUNTED) & {*file.parts}
-            ]
+            files = (file for file in sorted(path.rglob("*")) if not {*NOT_COUNTED} & {*file.relative_to(path).parts})
+            key += [(str(file), _stat(file)) for file in files]
         return key
 
 
