@@ -120,6 +120,8 @@ class EngineContext:
     """The extension's own, kept from job to job while the engine process lives. Keep it small."""
     warn: Callable[[Sentence], None]
     """Tell the person something; the same sentence is told once per job."""
+    note: Callable[[Sentence], None]
+    """Put a line into the picture's receipt, for those who want to know what happened; warnings are in it anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,10 @@ class Kept:
     key: object
     mixtures: tuple[tuple[float, Mixture], ...]
     """The share of the steps from which on it counts, and the mixture; the first begins at 0."""
+    noted: tuple[Sentence, ...]
+    """For the receipt: what was applied whole."""
     told: tuple[Sentence, ...]
+    """For the person at once: what was not."""
 
     def at(self, share: float) -> Mixture:
         return [mixture for begin, mixture in self.mixtures if begin <= share][-1]
@@ -79,6 +82,8 @@ class Engine(EngineHooks[None]):
             return
         self._used |= {each.wanted.name: each.path for each in chosen}
         kept = self._again_or_made(components, chosen)
+        for noted in kept.noted:
+            self.context.note(noted)
         for told in kept.told:
             self.context.warn(told)
         first = kept.at(0.0)
@@ -131,19 +136,20 @@ class Engine(EngineHooks[None]):
         known = networks.places()
         files: dict[Path, LoraFile | CheckpointError] = {}
         parts: list[tuple[Wanted, Part]] = []
-        told = []
+        noted: list[Sentence] = []
+        told: list[Sentence] = []
         for each in chosen:
             if each.path not in files:
                 files[each.path] = self._read(each.path)
             part, sentence = _part(each, files[each.path], networks, known)
-            told.append(sentence)
+            (noted if part and part.is_whole else told).append(sentence)
             parts.extend([(each.wanted, part)] if part else [])
         begins = sorted({0.0, *(share for each, _ in parts for share in (each.start, each.end) if 0 < share < 1)})
         mixtures = [
             (begin, mix((part_at(*each, begin) for each in parts), networks, room))
             for begin, room in zip(begins, [*spare[: len(begins)], *[{}] * (len(begins) - len(spare))], strict=True)
         ]
-        return Kept(key, tuple(mixtures), tuple(told))
+        return Kept(key, tuple(mixtures), tuple(noted), tuple(told))
 
     def _read(self, path: Path) -> LoraFile | CheckpointError:
         try:
@@ -181,7 +187,7 @@ def _part(
             "LoRA “{name}” was left out: none of its {of} layers is in this checkpoint.", name=name, of=fitted.of
         )
     strengths = chosen.wanted
-    part = Part(fitted.changes, te=strengths.te, unet=strengths.unet, rank=strengths.rank)
+    part = Part(fitted.changes, te=strengths.te, unet=strengths.unet, rank=strengths.rank, is_whole=fitted.is_whole)
     told = Sentence("LoRA “{name}”: applied {layers}/{of} layers.", name=name, layers=fitted.layers, of=fitted.of)
     return part, told
 

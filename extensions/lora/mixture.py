@@ -59,6 +59,10 @@ class Fit:
     of: int
     """How many the file has."""
 
+    @property
+    def is_whole(self) -> bool:
+        return self.layers == self.of
+
 
 def fit(file: LoraFile, networks: Networks, known: Mapping[str, Place]) -> Fit:
     """Find the place of every change in a file; `known` are the networks' own `places()`."""
@@ -81,6 +85,8 @@ class Part:
     te: float
     unet: float
     rank: int | None = None
+    is_whole: bool = True
+    """Nothing of its file was left out."""
 
     def strength(self, place: Place) -> float:
         return self.unet if place.part == UNET else self.te

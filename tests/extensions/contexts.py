@@ -13,6 +13,7 @@ def engine_context(
     models_dir: Path,
     cache: MutableMapping[str, Any],
     warn: Callable[[Sentence], None],
+    note: Callable[[Sentence], None] = lambda told: None,
     inputs: dict[str, bytes] | None = None,
 ) -> EngineContext:
     """Of a job on the CPU in fp32."""
@@ -23,9 +24,18 @@ def engine_context(
 
     shelves = EngineExtensions(None, models_dir, Library(models_dir / "checkpoints"))
     return EngineContext(
-        request=request, models_dir=models_dir, models=shelves._models, folder=models_dir, inputs=inputs or {}, device=torch.device("cpu"),
-        dtype=torch.float32, cache=cache, warn=warn, read_weights=read_weights,
-    )  # fmt: skip
+        request=request,
+        models_dir=models_dir,
+        models=shelves._models,
+        folder=models_dir,
+        inputs=inputs or {},
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        read_weights=read_weights,
+        cache=cache,
+        warn=warn,
+        note=note,
+    )
 
 
 def read_lora(path: Path) -> Any:

@@ -51,16 +51,18 @@ class Job:
 
     def __init__(self, models_dir, networks):
         self.networks = networks
-        self.models_dir, self.cache, self.told = models_dir, {}, []
+        self.models_dir, self.cache, self.told, self.noted = models_dir, {}, [], []
 
     def engine(self):
         from extensions.lora.engine import Engine
         from webui.requests import TextToImage
 
         self.told.clear()
+        self.noted.clear()
         context = engine_context(
             request=TextToImage(), models_dir=self.models_dir, cache=self.cache,
             warn=lambda sentence: self.told.append(str(sentence)),
+            note=lambda sentence: self.noted.append(str(sentence)),
         )  # fmt: skip
         return Engine(None, context)
 
@@ -108,7 +110,7 @@ def same(one, other):
 def test_a_lora_changes_picture_and_words_and_afterwards_nothing_is_left_of_it(job):
     plain = job.draw()
     assert same(job.draw("<lora:mine:1>"), plain) == [False, False]
-    assert job.told == ["LoRA “mine”: applied 40/40 layers."]
+    assert (job.noted, job.told) == (["LoRA “mine”: applied 40/40 layers."], [])
     assert same(job.draw(), plain) == [True, True]
 
 
@@ -143,7 +145,7 @@ def test_the_same_set_again_costs_nothing_and_another_one_is_computed(job, monke
     first = job.draw("<lora:mine:0.8>")
     assert same(job.draw("<lora:mine:0.8>"), first) == [True, True]
     assert len(made) == 1
-    assert job.told == ["LoRA “mine”: applied 40/40 layers."], "the receipt is the same"
+    assert job.noted == ["LoRA “mine”: applied 40/40 layers."], "the receipt is the same"
     assert same(job.draw("<lora:mine:0.7>"), first) == [False, False]
     assert len(made) == 2
     path = job.models_dir / "loras/mine.safetensors"
@@ -168,9 +170,8 @@ def test_what_is_kept_goes_with_the_checkpoint(models_dir, checkpoint):
 def test_an_unknown_name_is_told_with_near_ones_and_the_others_stay_active(job):
     alone = job.draw("<lora:yours:1>")
     assert same(job.draw("<lora:mime:1> <lora:yours:1>"), alone) == [True, True]
-    missing, applied = job.told
-    assert missing == "LoRA “mime” was left out: there is no such file in models/loras. Did you mean “mine”?"
-    assert applied == "LoRA “yours”: applied 40/40 layers."
+    assert job.told == ["LoRA “mime” was left out: there is no such file in models/loras. Did you mean “mine”?"]
+    assert job.noted == ["LoRA “yours”: applied 40/40 layers."]
 
 
 def test_a_file_for_another_family_is_left_out_with_the_reason(job):
@@ -194,7 +195,7 @@ def test_a_broken_file_and_a_strange_strength_are_told_and_left_out(job):
 @pytest.mark.parametrize("name", ["yours", "styles/yours", "yours.safetensors", "styles/yours.safetensors"])
 def test_a_name_is_a_file_name_with_or_without_folder_and_suffix(job, name):
     job.draw(f"<lora:{name}:1>")
-    assert job.told == [f"LoRA “{name}”: applied 40/40 layers."]
+    assert job.noted == [f"LoRA “{name}”: applied 40/40 layers."]
 
 
 def test_a_name_may_be_the_one_it_was_trained_under(job):
@@ -219,6 +220,19 @@ def test_several_of_one_name_are_told(job, tmp_path):
         "There are 2 LoRAs called “mine”; loras/a/mine.safetensors was taken. Write its folder before the name to "
         "choose."
     )
+
+
+def test_layers_that_are_left_out_are_told_at_once(job, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    (tmp_path / "loras").mkdir()
+    tensors = load_file(job.models_dir / "loras/mine.safetensors")
+    stranger = {f"lora_unet_elsewhere.lora_{way}.weight": torch.ones(2, 2) for way in ("down", "up")}
+    save_file(tensors | stranger, tmp_path / "loras/mine.safetensors")
+    job.models_dir = tmp_path
+    job.draw("<lora:mine:1>")
+    assert (job.noted, job.told) == ([], ["LoRA “mine”: applied 40/41 layers."])
 
 
 def test_the_infotext_tells_names_and_hashes(job):

@@ -113,7 +113,7 @@ class PictureEngine:
         attention, device = self._attention, self._device.name
         receipt.note(Sentence("Drawn on {device} with the attention {attention}.", device=device, attention=attention))
         helpers = Helpers(lambda name: self._load(self._find(name), None, receipt), self._upscalers, receipt)
-        extensions = self._extensions.begin(job, request, components, stopwatch, self.free_memory)
+        extensions = self._extensions.begin(job, request, components, stopwatch, receipt, self.free_memory)
         yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers, extensions).events()
 
     def _load(self, passport: Passport, vae: Path | None, receipt: Receipt) -> Components:

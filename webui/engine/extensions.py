@@ -17,6 +17,7 @@ from webui.contract import Job
 from webui.engine import memory
 from webui.engine.loading.weights import open_weights
 from webui.engine.models import Components
+from webui.engine.receipt import Receipt
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import Conditioning, Encoded
 from webui.errors import UserError
@@ -245,6 +246,7 @@ class EngineExtensions:
         request: PictureRequest,
         components: Components,
         stopwatch: Stopwatch,
+        receipt: Receipt,
         forget: Callable[[], None],
     ) -> Runner:
         """The extensions that take part: those with options in the request, and those that a tag names."""
@@ -258,11 +260,17 @@ class EngineExtensions:
         parts: list[Part] = []
         for name, folder in enabled.items():
             if folder.has("engine") and (name in request.extensions or kinds & set(folder.manifest.tags)):
-                parts += self._part(folder, job, request, components, warnings)
+                parts += self._part(folder, job, request, components, receipt, warnings)
         return Runner(parts, stopwatch, forget=forget, warnings=warnings)
 
     def _part(
-        self, folder: Folder, job: Job, request: PictureRequest, components: Components, warnings: list[Warning]
+        self,
+        folder: Folder,
+        job: Job,
+        request: PictureRequest,
+        components: Components,
+        receipt: Receipt,
+        warnings: list[Warning],
     ) -> Iterator[Part]:
         """One, or none when it cannot be made."""
         context = EngineContext(
@@ -276,6 +284,7 @@ class EngineExtensions:
             read_weights=read_weights,
             cache=self._cache(folder),
             warn=lambda told: warnings.append(Warning(text=told)),
+            note=receipt.note,
         )
         try:
             engine = engine_of(folder)
