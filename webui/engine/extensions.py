@@ -264,28 +264,15 @@ class EngineExtensions:
         return Runner(parts, stopwatch, forget=forget, warnings=warnings)
 
     def _part(
-        self,
-        folder: Folder,
-        job: Job,
-        request: PictureRequest,
-        components: Components,
-        receipt: Receipt,
+        self, folder: Folder, job: Job, request: PictureRequest, components: Components, receipt: Receipt,
         warnings: list[Warning],
-    ) -> Iterator[Part]:
+    ) -> Iterator[Part]:  # fmt: skip
         """One, or none when it cannot be made."""
         context = EngineContext(
-            request=request,
-            models_dir=self._models_dir,
-            models=self._models,
-            folder=folder.path,
-            inputs=job.inputs,
-            device=components.device,
-            dtype=components.dtype,
-            read_weights=read_weights,
-            cache=self._cache(folder),
-            warn=lambda told: warnings.append(Warning(text=told)),
-            note=receipt.note,
-        )
+            request=request, models_dir=self._models_dir, models=self._models, folder=folder.path, inputs=job.inputs,
+            device=components.device, dtype=components.dtype, read_weights=read_weights, cache=self._cache(folder),
+            warn=lambda told: warnings.append(Warning(text=told)), note=receipt.note,
+        )  # fmt: skip
         try:
             engine = engine_of(folder)
             options = _options(folder, request.extensions.get(folder.name, {}))
