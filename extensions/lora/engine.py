@@ -27,7 +27,7 @@ from .names import Place
 from .shelf import Found, Shelf, header
 from .tags import Wanted, wanted
 
-FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
+FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 1280: "SDXL's refiner", 2048: "Stable Diffusion XL"}
 """Width of the text that a UNet reads -> what has it."""
 
 

@@ -87,7 +87,8 @@ class Loras extends HTMLElement {
     document.addEventListener("input", (event) => {
       if (event.target === this.prompt) this.mark();
     });
-    document.addEventListener("change", () => this.draw());
+    // Gradio's dropdown says nothing when another checkpoint is chosen.
+    for (const event of ["click", "keyup"]) document.addEventListener(event, () => setTimeout(() => this.follow()));
   }
 
   /** The form's text area. */
@@ -110,9 +111,15 @@ class Loras extends HTMLElement {
     }
   }
 
+  /** Draw again when another checkpoint is chosen. */
+  follow() {
+    if (this.checkpoint?.name !== this.shownFor) this.draw();
+  }
+
   draw() {
     if (!this.models) return;
     const [loras, checkpoint] = [this.models.loras ?? [], this.checkpoint];
+    this.shownFor = checkpoint?.name;
     const search = this.search.value.trim().toLowerCase();
     const found = loras.filter((lora) => isFound(lora, search));
     const none = h("li", { class: "easel-lora-none" }, t(loras.length ? "nothing" : "none"));
