@@ -16,7 +16,7 @@ from webui.extensions.command import run
 from webui.extensions.desk import ExtensionDesk
 from webui.extensions.manifest import read_folder
 from webui.extensions.shelf import SHIPPED
-from webui.settings import ROOT
+from webui.settings import ROOT, Settings
 
 NO_ENGINE = {"engine": ""}
 """Without torch a probe takes a second."""
@@ -421,6 +421,16 @@ def test_the_command_takes_an_extension_from_its_folder_to_its_end(home: Path):
     assert command(home, "remove", "film_grain") == "film_grain is removed."
     with pytest.raises(UserError, match="needs the name"):
         command(home, "enable", "")
+
+
+def test_the_doctor_names_extensions_and_what_is_wrong_with_them(home: Path):
+    from webui.doctor import _extensions
+
+    light(home / "extensions" / "film_grain")
+    trust(home, "film_grain")
+    (home / "extensions" / "empty").mkdir()
+    told = _extensions(Settings(data_dir=home / "data", extensions_dir=home / "extensions"))
+    assert told == "extensions: empty (empty is no extension: it has no extension.toml.), film_grain (enabled)"
 
 
 def test_the_commands_of_the_documentation_are_those_of_the_command_line():
