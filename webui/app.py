@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from webui import __version__
@@ -17,7 +18,11 @@ from webui.datasets import Datasets
 from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import Done, Event, JobState, Warning
 from webui.extensions.desk import ExtensionDesk, shelf_of
+from webui.gallery import Entry, Gallery
+from webui.gallery.info import picture_info, text_info
 from webui.inputs import Inputs
+from webui.intake import Intake
+from webui.jobs.estimates import Estimates
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
@@ -27,15 +32,13 @@ from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
+from webui.metadata import read, read_text
 from webui.options import OptionsFile
-from webui.params import parameters
 from webui.prompts import PromptDesk
-from webui.request_base import Request
-from webui.requests import REQUESTS, PictureRequest, build, resolve, to_values
+from webui.requests import REQUESTS, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
-from webui.upscale_request import Upscale
 from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
@@ -67,14 +70,25 @@ class App:
         except BaseException:
             self._lock.close()
             raise
+        self.estimates = Estimates(self.store)
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved")
+        self.hub = Hub(self._snapshot)
+        self.gallery = Gallery(
+            settings.data_dir,
+            settings.outputs_dir,
+            known_id=self.store.picture_at,
+            forget=self.store.forget_pictures,
+            changed=lambda: self.hub.publish(None, "gallery"),
+        )
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
-        self.hub = Hub(self._snapshot)
         self.extensions = ExtensionDesk(
             shelf_of(settings), settings.models_dir, settings.data_dir / "extensions", changed=self._extensions_changed
+        )
+        self.intake = Intake(
+            self.library, self.options, self.inputs, self.prompts, self.upscalers, self.extensions.checked
         )
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
@@ -102,6 +116,7 @@ class App:
         self.datasets.sweep()
         self.inputs.sweep()
         self.extensions.sweep()
+        self.gallery.start()
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()
@@ -124,6 +139,7 @@ class App:
     def close(self) -> None:
         """End everything; a running job goes on at the next start from its last state."""
         self.scheduler.close()
+        self.gallery.close()
         self.hub.close()
         self.store.close()
         self._lock.close()
@@ -145,50 +161,10 @@ class App:
             raise InvalidRequest("An idempotency key has 1 to {most} characters.", most=MAX_KEY)
         if key is not None and (known := self.store.job_of_key(key)) is not None:
             return known
-        if styles:
-            values = self._styled(kind, values, styles)
-        request = self._requested(kind, values)
+        values = self.intake.styled(kind, values, styles)
+        request = self._training(kind, values) if kind in TRAIN_REQUESTS else self.intake.request(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
-
-    def _requested(self, kind: str, values: Mapping[str, Any]) -> Request:
-        if kind in TRAIN_REQUESTS:
-            return self._training(kind, values)
-        return self.upscale_request(values) if kind == Upscale.kind else self._picture(kind, values)
-
-    def upscale_request(self, values: Mapping[str, Any]) -> Upscale:
-        """The request, if its upscalers and picture are there. Raises `InvalidRequest`, `UnknownName` or `NotFound`."""
-        request = build(Upscale.kind, values)
-        assert isinstance(request, Upscale)
-        names = self.upscalers()
-        for field in ("upscaler", "second_upscaler"):
-            if (name := getattr(request, field)) not in names:
-                raise UnknownName("upscaler", name, names)
-        for input_id in request.inputs:
-            self.inputs.check(input_id)
-        return request
-
-    def _picture(self, kind: str, values: Mapping[str, Any]) -> Request:
-        name = values.get("checkpoint", "")
-        if not isinstance(name, str):
-            raise InvalidRequest("The checkpoint must be a name.")
-        passport = self.library.find(name, self.options.current.default_checkpoint)
-        request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
-        assert isinstance(request, PictureRequest)
-        request = dataclasses.replace(request, extensions=self.extensions.checked(request.extensions))
-        for input_id in request.inputs:
-            self.inputs.check(input_id)
-        return request
-
-    def _styled(self, kind: str, values: Mapping[str, Any], styles: Sequence[str]) -> Mapping[str, Any]:
-        """`values` with the styles in its prompts. What is no text is left for the request type to refuse."""
-        names = ("prompt", "negative_prompt")
-        if not set(names) <= set(parameters(REQUESTS[kind])):
-            raise InvalidRequest("A job of kind {kind} has no prompt that styles could be put into.", kind=kind)
-        prompt, negative_prompt = (values.get(name, "") for name in names)
-        if not isinstance(prompt, str) or not isinstance(negative_prompt, str):
-            return values
-        return {**values, **dict(zip(names, self.prompts.styled(prompt, negative_prompt, styles), strict=True))}
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint
@@ -222,6 +198,18 @@ class App:
     def resume(self, job_id: str) -> JobRecord:
         """Raises `NotFound`, or `Conflict` when the job is not paused."""
         return self.scheduler.resume(job_id)
+
+    def move(self, job_id: str, before: str | None) -> JobRecord:
+        """Change a waiting job's place in the queue. Raises `NotFound` or `Conflict`."""
+        return self.scheduler.move(job_id, before)
+
+    def estimate(self, kind: str, values: Mapping[str, Any]) -> float | None:
+        """Seconds that the job would take here, by what this machine has done before; None when it has not.
+
+        Raises what `submit` raises.
+        """
+        request = self.intake.request(kind, values)
+        return self.estimates.seconds(kind, to_values(request))
 
     def take_up_again(self, job_id: str) -> JobRecord:
         """A new training that goes on where a failed one stopped. Raises `NotFound` or `Conflict`."""
@@ -277,8 +265,27 @@ class App:
         return self.store.picture(picture_id)
 
     def picture_content(self, picture: PictureRecord) -> bytes:
-        """The PNG, wherever it is kept. Raises `NotFound` when its file was removed."""
-        return self.outputs.read(picture.path)
+        """The PNG, wherever it is kept or was moved to. Raises `NotFound` when its file was removed."""
+        try:
+            return self.outputs.read(picture.path)
+        except NotFound:
+            return self.gallery.content(picture.id)
+
+    def picture_info(self, source: Path) -> dict[str, Any]:
+        """What a picture file says about itself as JSON. Raises `InvalidRequest` when it is none that can be read."""
+        return picture_info(read(source), self.library.passports())
+
+    def gallery_info(self, entry: Entry) -> dict[str, Any]:
+        """The same of a picture of the gallery; a format without metadata says nothing. Raises `NotFound`."""
+        path = self.gallery.path(entry)
+        try:
+            return self.picture_info(path)
+        except InvalidRequest:
+            return picture_info(read_text(""), ())
+
+    def text_info(self, text: str) -> dict[str, Any]:
+        """What an infotext says, as JSON."""
+        return text_info(text, self.library.passports())
 
     def status(self) -> dict[str, Any]:
         """State of engine and queue."""
@@ -297,13 +304,15 @@ class App:
 
     def _as_json(self, records: Sequence[JobRecord]) -> list[dict[str, Any]]:
         pictures = self.store.pictures_of([record.id for record in records])
+        deleted = self.gallery.trash.ids
         return [
             job_json(
                 record,
-                pictures[record.id],
+                [picture for picture in pictures[record.id] if picture.id not in deleted],
                 ahead=self.store.jobs_ahead(record),
                 live=self.scheduler.live(record),
                 aside=self.scheduler.is_aside(record),
+                estimate=self.estimates.of(record),
             )
             for record in records
         ]

@@ -15,6 +15,7 @@
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
     ├── ExtensionError             an extension cannot be installed, enabled or used HTTP 422
     ├── NotOperator                only who reads the console may do this          HTTP 403
+    ├── CannotSaveGallery          the gallery's files do not take a change         HTTP 507
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
     ├── JobFailed                  the job that a client waits for failed           HTTP 500
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
@@ -152,6 +153,20 @@ class CannotSaveInput(UserError):
             "again.",
             folder=str(folder),
             reason=error.strerror or str(error),
+        )
+
+
+class CannotSaveGallery(UserError):
+    """The gallery's index, marks or trash do not take a change."""
+
+    status = 507
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(
+            "The gallery could not be changed in {folder}: {reason}. Free space or make the folder writable, then try "
+            "again.",
+            folder=folder,
+            reason=reason,
         )
 
 

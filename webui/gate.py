@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
-UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs")
+UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs", "/api/v1/picture-info")
 SDAPI = "/sdapi/v1/"
 """AUTOMATIC1111's API, whose pictures come as base64 inside JSON."""
 DATASET_BYTES = 4 * 2**30

@@ -4,9 +4,11 @@ Declared once beside the field, read back by the page, the API's schema, the doc
 """
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from annotated_types import GroupedMetadata
@@ -62,11 +64,18 @@ class Parameter:
 
 def parameters(request_type: type) -> Mapping[str, Parameter]:
     """The declared parameters of a request type, in order. Every field must carry a `Param`."""
+    return _declared(request_type)
+
+
+@functools.cache  # a class does not change, and the metadata of one picture ask hundreds of times
+def _declared(request_type: type) -> Mapping[str, Parameter]:
     hints = get_type_hints(request_type, include_extras=True)
-    return {
-        field.name: _parameter(field.name, hints[field.name], _default(field))
-        for field in dataclasses.fields(request_type)
-    }
+    return MappingProxyType(
+        {
+            field.name: _parameter(field.name, hints[field.name], _default(field))
+            for field in dataclasses.fields(request_type)
+        }
+    )
 
 
 def _default(field: "dataclasses.Field[Any]") -> object:

@@ -42,6 +42,8 @@ TURNS = {
 def picture_size(path: Path) -> Size:
     """(width, height) of the upright picture, from the file's beginning alone. Raises `UnusablePicture`."""
     with _opened(path) as image:
+        if image.format == "PNG" and "exif" not in image.info:
+            return image.size  # Pillow would decode all of it to look whether EXIF comes behind
         return _upright_size(image)
 
 

@@ -71,7 +71,7 @@ def _read(file: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(file)) if file.name == "tokenizer.json" else _of_vocabulary(file.parent)
     except Exception as error:  # tokenizers, written in Rust, raises bare Exception for any fault of a file
         raise CheckpointError(
-            "tokenizer/ cannot be loaded ({reason}). Copy the folder again.", reason=str(error)[:200]
+            "{part}/ cannot be loaded ({reason}). Copy the folder again.", part="tokenizer", reason=str(error)[:200]
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -62,7 +62,7 @@ def upscale(
         try:
             requests = [{**values, PICTURE: app.inputs.receive(path).id} for path in pictures]
             for request in requests:  # what is wrong with any is told before the engine starts
-                app.upscale_request(request)
+                app.intake.upscale(request)
             app.start(warm_up=False)
             for request, path in zip(requests, paths, strict=True):
                 run_job(app, Upscale.kind, request)

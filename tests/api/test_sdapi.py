@@ -118,6 +118,39 @@ def test_a_mask_may_lie_in_the_alpha_channel_and_have_another_size(client: TestC
         assert (kept.getpixel((31, 0)), kept.getpixel((32, 0))) == ((255,) * 3, (0,) * 3)
 
 
+def test_a_second_pass_a_variation_and_a_refiner_are_translated(api: WebUIApi, app: App, client: TestClient) -> None:
+    api.txt2img(
+        prompt="x", enable_hr=True, hr_scale=1.5, hr_upscaler="Latent (bicubic)", hr_second_pass_steps=3,
+        denoising_strength=0.6, hr_scheduler="karras", hr_prompt="y", subseed=9, subseed_strength=0.25, tiling=True,
+        seed_resize_from_w=128, seed_resize_from_h=192, **SMALL,
+    )  # fmt: skip
+    request = app.jobs(limit=1)[0]["request"]
+    assert (request["hires"], request["hires_scale"], request["hires_upscaler"]) == (True, 1.5, "Latent (bicubic)")
+    assert (request["hires_steps"], request["hires_strength"], request["hires_prompt"]) == (3, 0.6, "y")
+    assert (request["hires_sampler"], request["hires_schedule"]) == ("Use same sampler", "Karras")
+    assert (request["variation_seed"], request["variation_strength"], request["tiling"]) == (9, 0.25, True)
+    assert (request["seed_resize_width"], request["seed_resize_height"]) == (128, 192)
+    refined = {"prompt": "x", "refiner_checkpoint": "one", "refiner_switch_at": 0.6, **SMALL}
+    assert client.post("/sdapi/v1/txt2img", json=refined).status_code == 200
+    request = app.jobs(limit=1)[0]["request"]
+    assert (request["refiner"], request["refiner_switch_at"]) == ("one", 0.6)
+    wrong = client.post("/sdapi/v1/txt2img", json={"prompt": "x", "enable_hr": True, "hr_upscaler": "No Such", **SMALL})
+    assert wrong.status_code == 422
+    assert "Lanczos" in wrong.json()["detail"]
+
+
+def test_the_client_enlarges_pictures(api: WebUIApi, app: App) -> None:
+    assert len(api.extra_single_image(picture(), upscaler_1="Lanczos", upscaling_resize=3).images) == 1
+    request = app.jobs(limit=1)[0]["request"]
+    assert (request["upscaler"], request["scale"], request["size_mode"]) == ("Lanczos", 3, "Scale by")
+    several = api.extra_batch_images([picture(), picture(colour="blue")], upscaler_1="Nearest", resize_mode=1)
+    assert len(several.images) == 2
+    with pytest.raises(RuntimeError, match="Lanczos"):
+        api.extra_single_image(picture(), upscaler_1="R-ESRGAN 4x+")
+    with pytest.raises(RuntimeError, match="gfpgan"):
+        api.extra_single_image(picture(), gfpgan_visibility=0.5)
+
+
 def test_styles_settings_and_an_infotext_count(client: TestClient, app: App) -> None:
     client.put("/api/v1/styles", json={"name": "oil", "prompt": "oil of {prompt}"})
     body = {

@@ -153,3 +153,20 @@ def test_without_any_storage_everything_but_remembering_works(
     source.size(64, 64)
     source.generate()
     source.finished()
+
+
+def test_headings_of_inpainting_show_there_and_new_margins_stand_in_for_a_mask(source: SourcePage) -> None:
+    heading = source.page.locator("#img2img_group_outpainting")
+    expect(heading).to_be_hidden()
+    source.start(scene())
+    expect(heading).to_be_visible()
+    heading.locator("button").first.click()
+    margin = source.page.locator("#img2img_outpaint_left input[type=number]")
+    expect(margin).to_be_visible()
+    source.page.wait_for_timeout(300)  # Gradio draws a group's controls with their first values once more
+    margin.fill("64")
+    margin.blur()
+    sent = source.generate()
+    assert sent["kind"] == "inpaint"
+    assert sent["values"]["outpaint_left"] == 64
+    assert "mask" not in sent["values"]

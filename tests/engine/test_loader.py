@@ -108,14 +108,16 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
     from types import SimpleNamespace
 
     from webui.engine.loading import _check_fit
+    from webui.engine.loading.parts import Parts
 
     def part(**config: object) -> SimpleNamespace:
         return SimpleNamespace(config=SimpleNamespace(**config))
 
-    def parts(words: int, **config: object) -> Any:
-        tower = SimpleNamespace(tokenizer=[0] * words, encoder=part(vocab_size=9, **config))
+    def parts(words: int, **config: object) -> Parts:
+        tower: Any = SimpleNamespace(tokenizer=[0] * words, encoder=part(vocab_size=9, **config))
         unet, vae = part(cross_attention_dim=16, in_channels=4, out_channels=4), part(latent_channels=4)
-        return SimpleNamespace(towers=[tower], unet=unet, vae=vae)
+        table: Any = None
+        return Parts(towers=(tower,), unet=unet, vae=vae, table=table, prediction_type="epsilon")
 
     with pytest.raises(CheckpointError, match="hidden_size is 24 but unet's cross_attention_dim is 16"):
         _check_fit(parts(0, hidden_size=24))

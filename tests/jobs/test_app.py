@@ -94,7 +94,7 @@ def test_a_job_as_json_says_everything_the_page_shows(settings: Settings) -> Non
         assert app.picture_content(app.picture(picture["id"])).startswith(b"\x89PNG")
     assert set(job) == {
         "id", "kind", "state", "position", "request", "created", "started", "finished", "attempts", "progress",
-        "preview", "pictures", "warnings", "receipt", "error", "timings", "summary", "aside", "result",
+        "preview", "pictures", "warnings", "receipt", "error", "timings", "summary", "aside", "result", "estimate",
     }  # fmt: skip
     assert (job["state"], job["position"], job["progress"], job["preview"], job["error"]) == (
         "done",

@@ -312,3 +312,18 @@ def test_a_full_disk_is_told_and_leaves_the_store_usable(store: JobStore) -> Non
     connection.execute("PRAGMA max_page_count = 1000000")
     assert store.jobs() == []
     assert submit(store, prompt="x" * 100_000)
+
+
+def test_waiting_jobs_change_places_and_nothing_else_moves(store: JobStore) -> None:
+    first, second, third = (submit(store, prompt=name) for name in ("1", "2", "3"))
+    training = store.submit("train-lora", {})[0].id
+    assert store.move(third, first)
+    assert [job.id for job in store.queue(10)] == [third, first, second, training]
+    assert store.move(third, None)
+    assert [job.id for job in store.queue(10)] == [first, second, third, training]
+    assert store.move(first, training) is None, "trainings come after all pictures"
+    store.claim(first)
+    assert store.move(first, None) is None
+    assert store.move(second, first) is None, "what runs has no place any more"
+    newest = submit(store, prompt="4")
+    assert [job.id for job in store.queue(10)] == [second, third, newest, training]

@@ -112,7 +112,7 @@ def test_a_linked_folder_is_found_and_a_loop_of_links_ends(tmp_path):
 
 @pytest.mark.parametrize(
     ("pipeline", "can_train"),
-    [("StableDiffusionUpscalePipeline", True), ("EaselLatentDiffusionPipeline", True), ("FluxPipeline", False)],
+    [("StableDiffusionUpscalePipeline", True), ("FluxPipeline", False)],
 )
 def test_a_training_starts_from_more_than_what_draws(tmp_path, pipeline, can_train):
     folder = write_checkpoint(tmp_path / "one")
@@ -183,3 +183,15 @@ def test_what_a_model_trained_here_was_conditioned_on_is_told(tmp_path):
     folder = write_checkpoint(tmp_path / "one", conditioning="class")
     (folder / "model_index.json").write_text('{"_class_name": "EaselLatentDiffusionPipeline"}')
     assert Library(tmp_path).passports()["one"].task == "class"
+
+
+@pytest.mark.parametrize(("conditioning", "draws"), [("class", True), ("none", True), ("layout", False)])
+def test_of_easels_own_folders_those_of_classes_and_of_nothing_draw(tmp_path, conditioning, draws):
+    folder = write_checkpoint(tmp_path / "own")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "EaselLatentDiffusionPipeline", "unet": []}))
+    (folder / "easel.json").write_text(json.dumps({"conditioning": conditioning}))
+    passport = Library(tmp_path).passports()["own"]
+    assert passport.can_train
+    assert (passport.problem is None) == draws
+    if not draws:
+        assert "trained for 'layout'" in str(passport.problem)

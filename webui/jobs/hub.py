@@ -19,7 +19,7 @@ BUFFER = 2000
 BACKLOG = 500
 """Frames that wait for one watcher; one who is further behind gets a snapshot instead."""
 
-REPLACEABLE = ("progress", "metrics", "status", "state")
+REPLACEABLE = ("progress", "metrics", "status", "state", "gallery")
 """Kinds of which only the last per job matters."""
 ENDING = ("done", "failed", "cancelled")
 """Kinds after which a job's previews are worth nothing."""

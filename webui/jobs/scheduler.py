@@ -143,6 +143,17 @@ class Scheduler:
         self._announce_status()
         return record
 
+    def move(self, job_id: str, before: str | None) -> JobRecord:
+        """Put a waiting job directly before another one, or last. Raises `NotFound` or `Conflict`."""
+        with self._changed:
+            record = self._store.move(job_id, before)
+            if record is None:
+                raise Conflict("Only jobs that wait can change places; one of these does not wait any more.")
+            self._passed_over = {}
+            self._tell_positions()
+            self._changed.notify_all()
+        return record
+
     def take_up_again(self, job_id: str) -> JobRecord:
         """A new training that goes on from the state that a failed one has left.
 

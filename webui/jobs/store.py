@@ -131,6 +131,11 @@ class JobStore:
         row = self._one("SELECT count(*) FROM jobs WHERE state = ?", (state,))
         return int(row[0]) if row else 0
 
+    def last_done(self) -> float:
+        """When the last job was done; 0 when none was."""
+        row = self._one("SELECT max(finished) FROM jobs WHERE state = ?", (JobState.DONE,))
+        return float(row[0] or 0.0) if row else 0.0
+
     def engine_state(self, job_id: str) -> bytes | None:
         """The last state the engine gave for this job, to go on from."""
         row = self._one("SELECT state FROM states WHERE job_id = ?", (job_id,))
@@ -177,6 +182,25 @@ class JobStore:
             (JobState.PAUSED,),
             "state = 'queued', position = (SELECT coalesce(min(position), 0) - 1 FROM jobs WHERE state = 'queued')",
         )
+
+    def move(self, job_id: str, before: str | None) -> JobRecord | None:
+        """Put a queued job directly before another one of its sort, or last. None when one of them does not wait."""
+        with self._write() as sql:
+            record = self.job(job_id)
+            others = [other for other in self._waiting(record.training) if other != job_id]
+            place = len(others) if before is None else others.index(before) if before in others else None
+            if record.state is not JobState.QUEUED or place is None:
+                return None
+            others.insert(place, job_id)
+            sql.executemany("UPDATE jobs SET position = ? WHERE id = ?", [(i, each) for i, each in enumerate(others)])
+            return self.job(job_id)
+
+    def _waiting(self, training: bool) -> list[str]:
+        rows = self._all(
+            "SELECT id FROM jobs WHERE state = ? AND training = ? ORDER BY position, number",
+            (JobState.QUEUED, training),
+        )
+        return [row["id"] for row in rows]
 
     def finish(
         self,
@@ -260,7 +284,17 @@ class JobStore:
         return PictureRecord(**row)
 
     def has_picture_at(self, path: str) -> bool:
-        return self._one("SELECT 1 FROM pictures WHERE path = ?", (path,)) is not None
+        return self.picture_at(path) is not None
+
+    def picture_at(self, path: str) -> str | None:
+        """Id of the picture that was saved there, the last one where one was deleted before."""
+        row = self._one("SELECT id FROM pictures WHERE path = ? ORDER BY created DESC LIMIT 1", (path,))
+        return None if row is None else str(row["id"])
+
+    def forget_pictures(self, ids: Sequence[str]) -> None:
+        """Their files were deleted for good."""
+        with self._write() as sql:
+            sql.executemany("DELETE FROM pictures WHERE id = ?", [(picture_id,) for picture_id in ids])
 
     def pictures_of(self, job_ids: Sequence[str]) -> dict[str, list[PictureRecord]]:
         """The pictures of each of these jobs, in order."""

@@ -8,11 +8,18 @@ from webui.jobs.records import JobRecord, PictureRecord
 
 
 def job_json(
-    record: JobRecord, pictures: Iterable[PictureRecord], *, ahead: int, live: Live | None, aside: bool
+    record: JobRecord,
+    pictures: Iterable[PictureRecord],
+    *,
+    ahead: int,
+    live: Live | None,
+    aside: bool,
+    estimate: float | None,
 ) -> dict[str, Any]:
     """A job. `ahead`: queued jobs that come before it; `live`: its progress, when it runs or is paused.
 
-    `aside`: a training that makes room for pictures, or is about to, and goes on by itself.
+    `aside`: a training that makes room for pictures, or is about to, and goes on by itself. `estimate`: seconds that
+    the whole job takes by this machine's history, where that says anything.
     """
     return {
         "id": record.id,
@@ -28,6 +35,7 @@ def job_json(
         "attempts": record.attempts,
         "progress": live.progress if live else None,
         "preview": live.preview if live else None,
+        "estimate": estimate,
         "pictures": [picture_json(picture) for picture in pictures],
         "warnings": [warning.to_json() for warning in record.warnings],
         "receipt": [told.to_json() for told in record.receipt],

@@ -7,7 +7,7 @@ request `mapping`, and each tool has a reader of its own. Format facts: docs/com
 
 from webui.metadata.infotext import generation_parameters, infotext
 from webui.metadata.mapping import Unmapped
-from webui.metadata.reading import PictureMetadata, read
+from webui.metadata.reading import PictureMetadata, read, read_text
 from webui.metadata.webuis import parse_infotext
 from webui.metadata.writing import convert, encode_jpeg, encode_png, encode_webp
 
@@ -22,4 +22,5 @@ __all__ = [
     "infotext",
     "parse_infotext",
     "read",
+    "read_text",
 ]

@@ -135,6 +135,8 @@ class Mapped:
 
     def check(self) -> "Mapped":
         """Leave out whatever the request type refuses, alone or together with the values before it, and say so."""
+        if self._is_possible(self._values):
+            return self
         kept: dict[str, object] = {}
         for field, value in self._values.items():
             if self._is_possible({**kept, field: value}):

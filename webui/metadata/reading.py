@@ -43,24 +43,34 @@ class PictureMetadata:
     """What `values` do not hold, or hold changed, with the reason."""
 
 
-def read(source: Path | bytes) -> PictureMetadata:
+def read(source: Path | bytes, *, hidden: bool = True) -> PictureMetadata:
     """What the picture says about itself; nothing found gives empty values. Raises `InvalidRequest` for no picture.
 
     Reads PNG, JPEG and WebP. Takes time linear in the texts, which are bounded; pixels are decoded only when no
-    reader knows a text, to look for one hidden in them.
+    reader knows a text, to look for one hidden in them, and without `hidden` never.
     """
     texts = texts_of(source)
     own = _own(texts.found)
     mapped = own or _of_others(texts.found)
-    if mapped is None and texts.may_hide and (hidden := hidden_text(source)):
-        mapped = _of_hidden(hidden)
+    if mapped is None and hidden and texts.may_hide and (found := hidden_text(source)):
+        mapped = _of_hidden(found)
     mapped = mapped or _not_recognised(texts)
     for key in texts.unread:
         mapped.refuse(key, "", Sentence("It is damaged, or too long to be read."))
+    return _metadata(mapped, texts.found.get(TEXT_KEY, ""), is_ours=own is not None)
+
+
+def read_text(text: str) -> PictureMetadata:
+    """What a text says that stood in a picture or could: an infotext or another tool's; else all of it is a prompt."""
+    found = {TEXT_KEY: text}
+    return _metadata(_of_others(found) or _not_recognised(Texts(found)), text, is_ours=False)
+
+
+def _metadata(mapped: Mapped, text: str, *, is_ours: bool) -> PictureMetadata:
     return PictureMetadata(
-        parameters=texts.found.get(TEXT_KEY) or mapped.parameters,
+        parameters=text or mapped.parameters,
         values=mapped.values,
-        is_ours=own is not None,
+        is_ours=is_ours,
         tool=mapped.tool,
         kind=mapped.kind,
         fields=mapped.fields,

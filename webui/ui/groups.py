@@ -45,6 +45,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 request does not have, and a heading without any."""
 
 
+PICTURE_KINDS = ("txt2img", "img2img", "inpaint")
+
 Panels = Sequence[Callable[["Maker"], None]]
 """Each adds the accordion of one extension to the tab."""
 
@@ -126,7 +128,12 @@ def folded(maker: Maker, panels: Panels) -> None:
         own = [name for name in names if name in maker.fields]
         if not own:
             continue
-        with gr.Accordion(word(f"group.{group}"), open=False, elem_id=f"{maker.tab}_group_{group}"):
+        # A tab of several kinds shows those of the kind at hand (assets/canvas.css).
+        kinds = [kind for kind in PICTURE_KINDS if not parameters(REQUESTS[kind]).keys().isdisjoint(own)]
+        classes = [f"easel-has-{kind}" for kind in kinds]
+        with gr.Accordion(
+            word(f"group.{group}"), open=False, elem_id=f"{maker.tab}_group_{group}", elem_classes=classes
+        ):
             for name in own:
                 maker.add(name)
     for panel in panels:

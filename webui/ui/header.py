@@ -28,6 +28,7 @@ def build(passports: Mapping[str, Passport], selected: str) -> Any:
             )
             refresh = tool("refresh", "refresh_sd_model_checkpoint")
         element("easel-status", elem_id="easel_status")
+        element("easel-queue", elem_id="easel_queue")
         element("easel-preferences", elem_id="easel_preferences")
     # The models folder has changed: the script presses this, which looks at what the server knows by now.
     reload = gr.Button("reload", elem_id="easel_reload_checkpoints", elem_classes="easel-hidden")

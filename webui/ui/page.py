@@ -28,7 +28,7 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import extensions, extras, header, img2img, panels, train, txt2img
+    from webui.ui import extensions, extras, gallery, header, img2img, panels, png_info, train, txt2img
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
@@ -42,6 +42,10 @@ def build_page(app: "App") -> "gr.Blocks":
                 img2img.build(page, checkpoint, recommended, of_extensions)
             with gr.Tab(word("tab.extras"), elem_id="tab_extras"):
                 extras.build(page)
+            with gr.Tab(word("tab.gallery"), elem_id="tab_gallery"):
+                gallery.build()
+            with gr.Tab(word("tab.png_info"), elem_id="tab_png_info"):
+                png_info.build()
             with gr.Tab(word("tab.train"), elem_id="tab_train"):
                 train.build(page)
             panels.build_tabs(app.extensions)

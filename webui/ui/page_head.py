@@ -13,9 +13,11 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/easel.css">'
     b'<link rel="stylesheet" href="easel/canvas.css">'
     b'<link rel="stylesheet" href="easel/extras.css">'
+    b'<link rel="stylesheet" href="easel/gallery.css">'
     b'<link rel="stylesheet" href="easel/train.css">'
     b'<link rel="stylesheet" href="easel/extensions.css">'
     b'<link rel="stylesheet" href="easel/prompts.css">'
+    b'<link rel="stylesheet" href="easel/queue.css">'
     b'<script type="module" src="easel/easel.js"></script>'
 )
 BASE = re.compile(rb"<base [^>]*>")

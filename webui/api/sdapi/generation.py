@@ -1,7 +1,6 @@
 """POST txt2img and img2img: a job like any other, answered when it is over."""
 
 import asyncio
-import base64
 import json
 import time
 from typing import Any
@@ -13,7 +12,7 @@ from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
 from webui.api.sdapi.names import checkpoint_named
 from webui.api.sdapi.translation import Translated, image_to_image, text_to_image
 from webui.api.sdapi.uploads import receive, receive_mask
-from webui.api.sdapi.waiting import finished
+from webui.api.sdapi.waiting import finished, results
 from webui.app import App
 from webui.errors import InvalidRequest, NotFound
 
@@ -51,11 +50,7 @@ async def _drawn(app: App, body: Drawing, translated: Translated) -> dict[str, A
     job = await finished(app, record.id)
     if not body.override_settings_restore_afterwards and "checkpoint" in translated.values:
         await asyncio.to_thread(app.options.change, default_checkpoint=translated.values["checkpoint"])
-    images: list[str] = []
-    if body.send_images:
-        for picture in job["pictures"]:
-            content = await asyncio.to_thread(app.picture_content, app.picture(picture["id"]))
-            images.append(base64.b64encode(content).decode("ascii"))
+    images = await results(app, job) if body.send_images else []
     return {"images": images, "parameters": _echo(body), "info": json.dumps(_info(app, job, body), ensure_ascii=False)}
 
 

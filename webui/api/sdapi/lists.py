@@ -7,13 +7,8 @@ from fastapi import APIRouter
 
 from webui.api.sdapi.names import title
 from webui.app import App
-from webui.registry import SAMPLERS, SCHEDULES, sampler_aliases
+from webui.registry import LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
 from webui.upscalers import upscaler_names
-
-LATENT_MODES = (
-    *("Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)"),
-    *("Latent (nearest)", "Latent (nearest-exact)"),
-)
 
 
 def routes(app: App) -> APIRouter:
@@ -44,7 +39,7 @@ def _add_choices(router: APIRouter, app: App) -> None:
 
     @router.get("/latent-upscale-modes")
     def latent_upscale_modes() -> list[dict[str, str]]:
-        return [{"name": name} for name in LATENT_MODES]
+        return [{"name": name} for name in LATENT_UPSCALERS]
 
     @router.get("/prompt-styles")
     def prompt_styles() -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
 from webui.errors import InvalidRequest, UnknownName
 from webui.metadata import parse_infotext
 from webui.params import parameters
-from webui.registry import CHOICES
+from webui.registry import CHOICES, canonical_schedule
 from webui.requests import REQUESTS
 
 SAME: Mapping[str, str] = {
@@ -28,6 +28,9 @@ SAME: Mapping[str, str] = {
     "s_tmin": "s_tmin",
     "s_tmax": "s_tmax",
     "s_noise": "s_noise",
+    "tiling": "tiling",
+    "subseed": "variation_seed",
+    "subseed_strength": "variation_strength",
 }
 """Their name -> ours, where the values mean the same. None asks for the default."""
 
@@ -42,26 +45,19 @@ WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "firstphase_height": (0,),
     "firstpass_image": (None,),
     "latent_mask": (None,),
+    "hr_checkpoint_name": (None, "", "Use same checkpoint"),
     "initial_noise_multiplier": (None, 1.0),
-    "image_cfg_scale": (None, 1.5),
 }
 """Fields that nothing here answers to -> their values that ask for nothing."""
 
-LATER: Mapping[str, tuple[Any, ...]] = {
-    "tiling": (None, False),
-    "enable_hr": (False,),
-    "subseed_strength": (None, 0.0),
-    "seed_resize_from_w": (None, -1, 0),
-    "seed_resize_from_h": (None, -1, 0),
-    "refiner_checkpoint": (None, "", "None"),
-}
-
 SETTINGS: Mapping[str, str] = {
     "sd_model_checkpoint": "checkpoint",
+    "sd_vae": "vae",
     "CLIP_stop_at_last_layers": "clip_skip",
     "eta_noise_seed_delta": "eta_noise_seed_delta",
     "emphasis": "emphasis",
     "always_discard_next_to_last_sigma": "discard_next_to_last_sigma",
+    "img2img_color_correction": "color_correction",
 }
 """Settings of theirs that a single job may override -> fields of ours."""
 
@@ -80,7 +76,30 @@ def text_to_image(body: TextBody, checkpoint_of: Callable[[str], str]) -> Transl
 
     Raises `InvalidRequest` or `UnknownName`.
     """
-    return Translated(kind="txt2img", values=_values(body, "txt2img", checkpoint_of), styles=tuple(body.styles or ()))
+    values = _values(body, "txt2img", checkpoint_of)
+    if body.enable_hr:
+        values |= _hires(body)
+    return Translated(kind="txt2img", values=values, styles=tuple(body.styles or ()))
+
+
+def _hires(body: TextBody) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "hires": True,
+        "hires_scale": body.hr_scale,
+        "hires_steps": body.hr_second_pass_steps,
+        "hires_width": body.hr_resize_x,
+        "hires_height": body.hr_resize_y,
+        "hires_strength": 0.75 if body.denoising_strength is None else body.denoising_strength,
+        "hires_prompt": body.hr_prompt,
+        "hires_negative_prompt": body.hr_negative_prompt,
+        "hires_guidance_scale": body.hr_cfg,
+        "hires_upscaler": body.hr_upscaler,
+        "hires_sampler": body.hr_sampler_name,
+        "hires_schedule": body.hr_scheduler,
+    }
+    if isinstance(body.hr_scheduler, str):
+        values["hires_schedule"] = canonical_schedule(body.hr_scheduler)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def image_to_image(body: ImageBody, checkpoint_of: Callable[[str], str]) -> Translated:
@@ -88,6 +107,8 @@ def image_to_image(body: ImageBody, checkpoint_of: Callable[[str], str]) -> Tran
     kind = "inpaint" if body.mask else "img2img"
     values = _values(body, kind, checkpoint_of)
     values["strength"] = 0.75 if body.denoising_strength is None else body.denoising_strength
+    if body.image_cfg_scale is not None:
+        values["image_guidance_scale"] = body.image_cfg_scale
     values["resize_mode"] = _by_number("resize_mode", body.resize_mode)
     if kind == "inpaint":
         values |= {
@@ -108,14 +129,27 @@ def _values(body: Drawing, kind: str, checkpoint_of: Callable[[str], str]) -> di
         values["schedule"] = body.scheduler
     if body.eta is not None:
         values |= {"eta": body.eta, "ddim_eta": body.eta}  # theirs is of whichever sampler draws
-    values |= _overridden(body.override_settings or {}, checkpoint_of)
+    values |= _extras(body, checkpoint_of) | _overridden(body.override_settings or {}, checkpoint_of)
     if body.infotext:
         values = {**values, **_unnamed(parse_infotext(body.infotext), body, kind)}
     return values
 
 
+def _extras(body: Drawing, checkpoint_of: Callable[[str], str]) -> dict[str, Any]:
+    """The seed's size and the refiner. -1 and 0 both say that there is no other size."""
+    values: dict[str, Any] = {
+        "seed_resize_width": max(0, body.seed_resize_from_w or 0),
+        "seed_resize_height": max(0, body.seed_resize_from_h or 0),
+    }
+    if body.refiner_checkpoint and body.refiner_checkpoint != "None":
+        values["refiner"] = checkpoint_of(body.refiner_checkpoint)
+        if body.refiner_switch_at is not None:
+            values["refiner_switch_at"] = body.refiner_switch_at
+    return values
+
+
 def _refuse_the_impossible(body: Drawing) -> None:
-    for name, harmless in {**WITHOUT_EFFECT, **LATER}.items():
+    for name, harmless in WITHOUT_EFFECT.items():
         value = getattr(body, name, harmless[0])
         if value not in harmless:
             raise InvalidRequest(
@@ -132,7 +166,11 @@ def _overridden(settings: Mapping[str, Any], checkpoint_of: Callable[[str], str]
     for name, value in settings.items():
         if name not in SETTINGS:
             raise UnknownName("setting", name, SETTINGS)
-        values[SETTINGS[name]] = checkpoint_of(str(value)) if name == "sd_model_checkpoint" else value
+        if name == "sd_model_checkpoint":
+            value = checkpoint_of(str(value))
+        elif name == "sd_vae" and value in ("None", "Automatic"):
+            value = ""
+        values[SETTINGS[name]] = value
     return values
 
 

@@ -1,6 +1,8 @@
 """Waiting for a job without a thread: AUTOMATIC1111's API answers when the work is done."""
 
 import asyncio
+import base64
+from collections.abc import Mapping
 from typing import Any
 
 from webui.app import App
@@ -28,6 +30,12 @@ async def finished(app: App, job_id: str) -> dict[str, Any]:
             await _told(subscription, job_id)
     finally:
         subscription.close()
+
+
+async def results(app: App, job: Mapping[str, Any]) -> list[str]:
+    """The pictures of a job as base64, in order."""
+    contents = [await asyncio.to_thread(app.picture_content, app.picture(each["id"])) for each in job["pictures"]]
+    return [base64.b64encode(content).decode("ascii") for content in contents]
 
 
 async def _told(subscription: Subscription, job_id: str) -> None:

@@ -56,11 +56,6 @@ def routes(app: App) -> APIRouter:
             raise NotFound("There is no picture of '{name}'.", name=name[:80])
         return Response(content, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
 
-    @router.get("/upscalers")
-    def upscalers() -> dict[str, Any]:
-        """Names of everything that enlarges pictures: built in first, then the files of models/upscalers."""
-        return {"upscalers": list(app.upscalers())}
-
     @router.post("/checkpoints/refresh")
     def refresh() -> dict[str, Any]:
         """Look at the models folder again."""

@@ -23,6 +23,24 @@ class Submission(BaseModel):
     """Names of styles that are put into the prompts."""
 
 
+class Move(BaseModel):
+    """Where a waiting job goes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    before: Annotated[str, Field(max_length=64)] | None = None
+    """The waiting job that it comes directly before; null: the end of the queue."""
+
+
+class Draft(BaseModel):
+    """A job that nobody has asked for yet."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = "txt2img"
+    values: dict[str, Any] = Field(default_factory=dict)
+
+
 def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -47,10 +65,20 @@ def routes(app: App) -> APIRouter:
             return {"jobs": app.jobs_named(named)}
         return {"jobs": app.jobs(states=state, limit=limit, training=training)}
 
+    @router.post("/estimate")
+    def estimate(draft: Draft) -> dict[str, Any]:
+        """Seconds that a job would take on this machine; null when nothing like it was done before."""
+        return {"seconds": app.estimate(draft.kind, draft.values)}
+
     @router.get("/{job_id}")
     def one(job_id: str) -> dict[str, Any]:
         return app.job(job_id)
 
+    _add_commands(router, app)
+    return router
+
+
+def _add_commands(router: APIRouter, app: App) -> None:
     @router.post("/{job_id}/cancel")
     def cancel(job_id: str) -> dict[str, Any]:
         """Stop the job; finished pictures stay."""
@@ -69,10 +97,14 @@ def routes(app: App) -> APIRouter:
         app.signal(job_id, Signal.PAUSE)
         return app.job(job_id)
 
+    @router.post("/{job_id}/move")
+    def move(job_id: str, to: Move) -> dict[str, Any]:
+        """Change a waiting job's place in the queue."""
+        app.move(job_id, to.before)
+        return app.job(job_id)
+
     @router.post("/{job_id}/resume")
     def resume(job_id: str) -> dict[str, Any]:
         """Go on with a paused job, before everything that waits."""
         app.resume(job_id)
         return app.job(job_id)
-
-    return router

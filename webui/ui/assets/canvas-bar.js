@@ -72,13 +72,13 @@ export function slider(name, { min, max, step = 1, value, show, oninput }) {
 }
 
 export function colourBox(name, value, oninput) {
-  const input = h("input", { type: "color", value, oninput: () => oninput(input.value), "aria-label": t(`canvas.${name}`), title: t(`canvas.${name}`) });
-  return input;
+  const words = t(`canvas.${name}`);
+  return h("input", { type: "color", value, oninput: ({ target }) => oninput(target.value), "aria-label": words, title: words });
 }
 
 /** A button that opens the list of files. */
-export function fileButton(name, accept, choose, { multiple = false } = {}) {
-  const input = h("input", { type: "file", accept, multiple, class: "easel-sr", tabindex: "-1", "aria-hidden": "true" });
+export function fileButton(name, accept, choose) {
+  const input = h("input", { type: "file", accept, class: "easel-sr", tabindex: "-1", "aria-hidden": "true" });
   input.addEventListener("change", () => {
     const files = [...input.files];
     input.value = "";  // the same file may be chosen again

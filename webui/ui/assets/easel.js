@@ -2,12 +2,17 @@
 
 import * as canvas from "./canvas.js";
 import * as dataset from "./dataset.js";
+import { acceptPictures } from "./drop.js";
+import { estimateTime } from "./estimate.js";
 import * as extensions from "./extensions.js";
 import * as extras from "./extras.js";
+import * as pictures from "./gallery-tab.js";
 import { book } from "./jobs.js";
 import { followModels } from "./model-lists.js";
+import * as pngInfo from "./png-info.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
+import * as queue from "./queue.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
 import * as source from "./source.js";
@@ -27,6 +32,7 @@ export { fillTraining, followTraining, saveTraining, startTraining, submitTraini
 export { book } from "./jobs.js";
 
 book.open();
+queue.define();
 result.define();
 canvas.define();
 source.define();
@@ -36,6 +42,9 @@ dataset.define();
 trainForm.define();
 training.define();
 extensions.define();
+pictures.define();
+pngInfo.define();
+acceptPictures();
 rememberTab();
 status.define();
 status.followInTitle();
@@ -43,6 +52,7 @@ followModels(["txt2img", "img2img"]);
 listenToKeys(["txt2img", "img2img", "extras"]);
 listenInPrompts();
 for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
+estimateTime("txt2img");
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

@@ -6,6 +6,7 @@ import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from
 import { browser, tab } from "./storage.js";
 import { chosenStyles } from "./styles.js";
 import { flat, nested } from "./option-names.js";
+import { openTab } from "./tabs.js";
 import { isTouched, unlessTouched } from "./touched.js";
 
 const SAVE_DELAY = 300;
@@ -79,6 +80,13 @@ export function putIntoForm(kind, values) {
   form.pending = fitting(form, flat(values, form.spec.fields));
   press(`${kind}_fill`);
 }
+
+/** "Send to" from anywhere on the page. Sent with a picture, it is for source.js. */
+document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) => {
+  if (picture || !forms.has(kind)) return;
+  putIntoForm(kind, values);
+  openTab(`tab_${kind}`);
+});
 
 /** Values of a form that nobody has touched, for the checkpoint that is chosen. What was written stays. */
 export function resetForm(kind) {

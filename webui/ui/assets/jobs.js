@@ -21,7 +21,7 @@ function remembered() {
 }
 
 /** Emits "change" whenever anything a reader could show is different, "submit" when a request sets out, "models" when
-    the models folder has changed. */
+    the models folder has changed, "pictures" when there may be others in the gallery. */
 class JobBook extends EventTarget {
   #jobs = new Map();
   /** Jobs that are being asked for -> frames about them that arrived meanwhile, to be told again on top. */
@@ -68,6 +68,11 @@ class JobBook extends EventTarget {
   get shown() {
     const others = [...this.#jobs.values()].filter((job) => !isFinal(job));
     return this.#byAge([...new Set([...this.followed, ...others])]);
+  }
+
+  /** Every job that is known, finished ones too. */
+  get everything() {
+    return [...this.#jobs.values()];
   }
 
   isOwn(id) {
@@ -171,6 +176,8 @@ class JobBook extends EventTarget {
       this.dispatchEvent(new Event("models"));
     } else if (frame.kind === "extensions") {
       this.dispatchEvent(new Event("extensions"));
+    } else if (frame.kind === "gallery") {
+      this.dispatchEvent(new Event("pictures"));
     } else if (frame.job) {
       this.#applyToJob(frame);
     }
@@ -178,6 +185,7 @@ class JobBook extends EventTarget {
   }
 
   #applyToJob(frame) {
+    if (frame.kind === "image") this.dispatchEvent(new Event("pictures"));
     this.#fetching.get(frame.job)?.push(frame);
     const job = this.#jobs.get(frame.job);
     if (!job) return void this.#fetch(frame.job, [frame]);

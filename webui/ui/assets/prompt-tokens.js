@@ -56,7 +56,7 @@ async function count(counter) {
     answer = await countTokens(asked);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    counter.last = "";  // worth asking again
+    if (!error.told) counter.last = "";  // nobody answered: worth asking again
     problem = error.told ? sentence(error.told) : t("tokens.unknown");
   }
   if (turn !== counter.asked) return;  // more was typed meanwhile

@@ -32,9 +32,9 @@ export async function request(path, options = {}) {
   throw new ServerError(kind, told);
 }
 
-const send = (method, path, body) =>
+export const send = (method, path, body) =>
   request(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
-const post = (path, body) => send("POST", path, body);
+export const post = (path, body) => send("POST", path, body);
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -53,8 +53,18 @@ export async function getInput(id) {
   }
 }
 
+/** Ends when the request before has been taken, or hangs: jobs stand in the queue in the order of the clicks. */
+let turn = Promise.resolve();
+const TURN = 2000;  // ms
+
 /** Queue a job. The key makes repeating harmless: the server knows a request that it has already taken. */
-export async function submitJob(kind, values, styles) {
+export function submitJob(kind, values, styles) {
+  const taken = turn.then(() => sendJob(kind, values, styles));
+  turn = Promise.race([taken.catch(() => null), turn.then(() => pause(TURN))]);
+  return taken;
+}
+
+async function sendJob(kind, values, styles) {
   const body = { kind, values, styles, key: newKey() };
   for (const wait of [500, 1500, 3000]) {
     try {
@@ -75,6 +85,10 @@ function newKey() {
 
 /** `action` is cancel, skip, pause or resume. */
 export const tellJob = (id, action) => post(`api/v1/jobs/${encodeURIComponent(id)}/${action}`);
+/** Put a waiting job directly before another one; null: last. */
+export const moveJob = (id, before) => post(`api/v1/jobs/${encodeURIComponent(id)}/move`, { before });
+/** {seconds}: how long a request would take here, or null. */
+export const estimateJob = (kind, values) => post("api/v1/jobs/estimate", { kind, values });
 export const getJob = (id) => request(`api/v1/jobs/${encodeURIComponent(id)}`);
 export const getJobs = (limit) => request(`api/v1/jobs?limit=${limit}`);
 /** Those of the named jobs that exist. */

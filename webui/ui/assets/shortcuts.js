@@ -1,6 +1,8 @@
 // Keys that work anywhere on the page: Ctrl/Cmd+Enter generates, Esc stops, Alt+Enter skips.
 
-const isOpen = () => document.querySelector("dialog[open], ul[role=listbox]:not([hidden])");
+const isOpen = () => document.querySelector("dialog[open], ul[role=listbox]:not([hidden]), [role=dialog]:not([hidden])");
+/** Escape closes what it was pressed in before it stops any work. */
+const isInPanel = ({ target }) => target.closest?.("[data-keeps-escape]");
 
 /** `tabs` begin the ids of the buttons; the tab that is open is meant. */
 export function listenToKeys(tabs) {
@@ -22,6 +24,6 @@ function idFor(event) {
   if (event.isComposing) return null;  // Enter that ends a Korean syllable is not a command
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return "generate";
   if (event.key === "Enter" && event.altKey) return "skip";
-  if (event.key === "Escape" && !isOpen()) return "interrupt";
+  if (event.key === "Escape" && !isOpen() && !isInPanel(event)) return "interrupt";
   return null;
 }

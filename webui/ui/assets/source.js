@@ -22,6 +22,8 @@ const MODES = {
   "inpaint-upload": { over: "mask", hasTools: false, id: "img_inpaint_base" },
   batch: { over: null, id: "img2img_batch_image" },
 };
+/** Fields by which the picture grows: what is new counts as masked. */
+const MARGINS = ["outpaint_left", "outpaint_right", "outpaint_up", "outpaint_down"];
 const SAVE_DELAY = 400;
 const LEAST_SIDE = 64;
 const MOST_SIDE = 2048;
@@ -64,16 +66,16 @@ class EaselSource extends HTMLElement {
   }
 
   /**
-   * The jobs that Generate means: [{kind, pictures: promise of {image, mask}}]. What is painted is copied before this
-   * returns. None, and a card, when something is missing.
+   * The jobs that Generate means: [{kind, pictures: function to a promise of {image, mask}}]. What is painted is copied
+   * before this returns. None, and a card, when something is missing. `grows`: new margins stand in for a mask.
    */
-  jobs() {
-    this.#problem = this.#missing();
+  jobs(grows) {
+    this.#problem = this.#missing(grows);
     this.#updateCards();
     if (this.#problem) return [];
     if (this.#mode === "batch") return this.#batch.map((file) => ({ kind: "img2img", pictures: () => this.#named({ image: this.#upload(file) }) }));
     const kind = this.#mode.startsWith("inpaint") ? "inpaint" : "img2img";
-    const pictures = this.#named(this.#pictures());
+    const pictures = this.#named(this.#pictures(grows));
     return [{ kind, pictures: () => pictures }];
   }
 
@@ -82,12 +84,14 @@ class EaselSource extends HTMLElement {
     this.#uploads = new WeakMap();
   }
 
-  #pictures() {
+  #pictures(grows) {
     const { canvas } = this;
     const send = (png) => png.then(uploadInput);
     const sketch = () => (canvas.isSketched ? send(picturePng(canvas.bitmap.width, canvas.bitmap.height, canvas.sketched())) : this.#upload(this.#file));
     if (this.#mode === "img2img") return { image: this.#upload(this.#file) };
     if (this.#mode === "sketch") return { image: sketch() };
+    const isBlank = grows && !(this.#mode === "inpaint-sketch" ? canvas.isSketched : canvas.isMasked);
+    if (isBlank) return { image: this.#upload(this.#file) };
     if (this.#mode === "inpaint-sketch") return { image: sketch(), mask: send(maskPng(canvas.sketchMask)) };
     canvas.rememberMask();
     this.#saveSoon();
@@ -99,11 +103,12 @@ class EaselSource extends HTMLElement {
     return Object.fromEntries(Object.keys(uploads).map((name, i) => [name, kept[i].id]));
   }
 
-  #missing() {
+  #missing(grows) {
     const { canvas } = this;
     const missing = (name) => ({ kind: name, told: null });
     if (this.#mode === "batch") return this.#batch.length ? null : missing("NoPicture");
     if (!canvas.bitmap) return missing("NoPicture");
+    if (grows) return null;
     if (this.#mode === "inpaint-sketch") return canvas.isSketched ? null : missing("EmptySketch");
     if (this.#mode === "inpaint-upload") return canvas.isMasked ? null : missing("NoMaskFile");
     return this.#mode !== "inpaint" || canvas.isMasked ? null : missing("EmptyMask");
@@ -324,7 +329,8 @@ const sourceOf = (tab) => document.querySelector(`easel-source[kind="${tab}"]`);
 /** Send the form with its pictures: one job, or one for each picture of a batch. `fields` names those of each kind. */
 export async function submitSource(tab, names, fields, values) {
   const request = valuesOf(tab, names, values);
-  const jobs = sourceOf(tab)?.jobs() ?? [];
+  const grows = MARGINS.some((side) => request[side] > 0);
+  const jobs = sourceOf(tab)?.jobs(grows) ?? [];
   for (const { kind, pictures } of jobs) {
     const own = Object.fromEntries(Object.entries(request).filter(([name]) => fields[kind].includes(name)));
     const job = await book.submit(kind, (async () => ({ ...own, ...(await pictures()) }))(), chosenStyles(tab));
@@ -335,18 +341,22 @@ export async function submitSource(tab, names, fields, values) {
 /** Width and height from the picture; those in the form where there is none. */
 export const sizeOfSource = (tab, size) => sourceOf(tab)?.resultSize ?? size;
 
-/** "Send to": the picture on the canvas of img2img, what it was made with in the form. */
-export async function sendToSource(mode, url, values) {
+/** "Send to": the picture (an address or a file) on the canvas of img2img, what it was made with in the form. */
+export async function sendToSource(mode, picture, values) {
   openTab("tab_img2img");
   const source = await whenThere('easel-source[kind="img2img"]');
   await whenThere("#img2img_fill");
   putIntoForm("img2img", values);
   try {
-    await source.take(await (await fetch(url)).blob(), mode);
+    await source.take(picture instanceof Blob ? picture : await (await fetch(picture)).blob(), mode);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     book.refuse("img2img", new Unreachable());
   }
 }
+
+document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) => {
+  if (picture && kind in MODES) void sendToSource(kind, picture, values);
+});
 
 export const define = () => customElements.define("easel-source", EaselSource);

@@ -50,7 +50,7 @@ class Styles extends HTMLElement {
     const save = h("button", { type: "submit", class: "easel-button" }, t("styles.save"));
     const form = h("form", { class: "easel-style-save", onsubmit: (event) => this.#save(event) }, this.name, save);
     this.put = h("button", { type: "button", class: "easel-button", onclick: () => void this.#putIn() }, t("styles.put_in"));
-    this.panel = h("div", { class: "easel-style-panel", hidden: true }, this.search, this.list, this.note, form, this.put);
+    this.panel = h("div", { class: "easel-style-panel", "data-keeps-escape": true, hidden: true }, this.search, this.list, this.note, form, this.put);
     this.panel.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();

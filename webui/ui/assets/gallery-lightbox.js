@@ -1,0 +1,164 @@
+// One picture of the gallery tab over the whole page, with what it was made with and what can be done with it.
+
+import { h, renewed, setText } from "./dom.js";
+import { addressOf, bareUrl, getPicture } from "./gallery-list.js";
+import { infoPanel } from "./info-panel.js";
+import { book } from "./jobs.js";
+import { sendButtons } from "./send.js";
+import { openTab } from "./tabs.js";
+import { ServerError } from "./server.js";
+import { sentence, t } from "./words.js";
+
+const REPRODUCED = ["txt2img"];  // the others begin with a picture that metadata do not hold
+
+/** `list`: a PictureList. `does`: {star, remove, collect, closed}. */
+export class Lightbox {
+  #position = 0;
+  #picture = null;
+  #details = new Map();  // id -> what the server says of it
+
+  constructor(list, does) {
+    this.list = list;
+    this.does = does;
+    this.image = h("img", { class: "easel-light-image" });
+    this.place = h("span", { class: "easel-light-place" });
+    this.panel = h("div", { class: "easel-light-info" });
+    this.actions = h("div", { class: "easel-actions" });
+    this.dialog = h(
+      "dialog",
+      {
+        class: "easel-light", "aria-label": t("light.label"),
+        onkeydown: (event) => this.#key(event),
+        onclose: () => this.does.closed(this.#position),
+        onclick: (event) => event.target === this.dialog && this.close(),
+      },
+      h(
+        "div",
+        { class: "easel-light-stage" },
+        this.image,
+        this.#button("easel-light-previous", "light.previous", "‹", () => this.#move(-1)),
+        this.#button("easel-light-next", "light.next", "›", () => this.#move(1)),
+        this.#button("easel-light-close", "light.close", "×", () => this.close()),
+      ),
+      h("aside", { class: "easel-light-side" }, this.place, this.actions, this.panel),
+    );
+    this.image.addEventListener("error", () => this.#missing());
+  }
+
+  get isOpen() {
+    return this.dialog.open;
+  }
+
+  async open(position) {
+    await this.#show(position);
+    if (this.#picture && !this.dialog.open) this.dialog.showModal();
+  }
+
+  close() {
+    this.dialog.close();
+  }
+
+  /** The list has changed: show what is at this place now, or stop where nothing is left. */
+  async refresh() {
+    if (!this.isOpen) return;
+    if (!this.list.total) this.close();
+    else await this.#show(Math.min(this.#position, this.list.total - 1));
+  }
+
+  /** What is known of a picture is not so any more. */
+  forget(id) {
+    this.#details.delete(id);
+  }
+
+  #button(name, words, sign, press) {
+    return h("button", { type: "button", class: `easel-light-button ${name}`, "aria-label": t(words), title: t(words), onclick: press }, sign);
+  }
+
+  async #show(position) {
+    const picture = await this.list.load(position);
+    if (!picture) return;
+    this.#position = position;
+    this.#picture = picture;
+    const source = addressOf(picture.url);
+    if (this.image.getAttribute("src") !== source) this.image.src = source;
+    this.image.alt = picture.prompt || t("gallery.no_prompt");
+    setText(this.place, t("light.place", { n: (position + 1).toLocaleString(), total: this.list.total.toLocaleString() }));
+    this.dialog.querySelector(".easel-light-previous").disabled = position === 0;
+    this.dialog.querySelector(".easel-light-next").disabled = position >= this.list.total - 1;
+    this.#drawSide();
+    await this.#learn(picture);
+    void this.list.load(position + 1).then((next) => next && (new Image().src = addressOf(next.url)));
+  }
+
+  async #learn(picture) {
+    if (this.#details.has(picture.id)) return;
+    try {
+      this.#details.set(picture.id, await getPicture(picture.id));
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      this.#details.set(picture.id, { error });
+    }
+    if (this.#picture === picture) this.#drawSide();
+  }
+
+  #missing() {
+    this.image.alt = t("light.missing");
+  }
+
+  #drawSide() {
+    const picture = this.#picture;
+    const details = this.#details.get(picture.id);
+    const key = [picture.id, picture.starred, Boolean(details)];
+    renewed(this.actions, key, () => this.#actionsOf(picture, details));
+    renewed(this.panel, [picture.id, Boolean(details)], () => this.#infoOf(picture, details));
+  }
+
+  #actionsOf(picture, details) {
+    const info = details?.info;
+    const isWhole = info && REPRODUCED.includes(info.kind) && Object.keys(info.values).length > 2;
+    const source = addressOf(picture.url);
+    const away = () => this.close();
+    return [
+      h(
+        "button",
+        { type: "button", class: "easel-button easel-star", "aria-pressed": String(picture.starred), title: t("light.star.title"), onclick: () => this.does.star(picture) },
+        `${picture.starred ? "★" : "☆"} ${t("light.star")}`,
+      ),
+      ...(info ? sendButtons(info.values, source, away) : []),
+      isWhole && h("button", { type: "button", class: "easel-button easel-reproduce", title: t("light.reproduce.title"), onclick: () => this.#reproduce(info) }, t("light.reproduce")),
+      h("a", { class: "easel-button", href: `${source}&download=true`, download: "" }, t("details.download")),
+      h("a", { class: "easel-button easel-bare", href: bareUrl(picture.id), download: "picture.png", title: t("light.bare.title") }, t("light.bare")),
+      h("button", { type: "button", class: "easel-button", onclick: () => this.does.collect(picture) }, t("pictures.collect")),
+      h("button", { type: "button", class: "easel-button easel-delete", title: t("light.delete.title"), onclick: () => this.does.remove(picture) }, t("pictures.delete")),
+    ].filter(Boolean);
+  }
+
+  #infoOf(picture, details) {
+    if (!details) return [h("p", {}, t("pictures.loading"))];
+    if (details.error) return [h("p", {}, details.error.told ? sentence(details.error.told) : t("error.Unreachable"))];
+    const made = new Date(picture.created * 1000).toLocaleString();
+    const size = `${picture.width} × ${picture.height} · ${(details.bytes / 1024).toLocaleString(undefined, { maximumFractionDigits: 0 })} KB`;
+    return [h("p", { class: "easel-light-file" }, `${details.name} · ${size} · ${made}`), ...infoPanel(details.info)];
+  }
+
+  #reproduce({ kind, values }) {
+    this.close();
+    void book.submit(kind, values);
+    openTab(`tab_${kind}`);
+  }
+
+  async #move(by) {
+    const next = this.#position + by;
+    if (next >= 0 && next < this.list.total) await this.#show(next);
+  }
+
+  #key(event) {
+    if (event.target.closest("pre, input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "ArrowLeft") void this.#move(-1);
+    else if (event.key === "ArrowRight") void this.#move(1);
+    else if (event.key === "Delete") this.does.remove(this.#picture);
+    else if (event.key.toLowerCase() === "s") this.does.star(this.#picture);
+    else return;
+    event.preventDefault();
+  }
+}

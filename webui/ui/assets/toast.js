@@ -1,0 +1,34 @@
+// A line at the bottom of the page that says what has happened and may offer one thing to do about it.
+
+import { h } from "./dom.js";
+import { t } from "./words.js";
+
+const SHOWN_FOR = 8000;
+const WITH_ACTION_FOR = 15_000;
+
+let box = null;
+let timer = null;
+
+/** `action`: {words, run}. The line before goes away. */
+export function toast(text, action = null) {
+  if (!box?.isConnected) {
+    box = h("div", { class: "easel-toast", role: "status", "aria-live": "polite" });
+    document.querySelector(".gradio-container").append(box);
+  }
+  clearTimeout(timer);
+  const hide = () => box.replaceChildren();
+  const run = () => {
+    hide();
+    void action.run();
+  };
+  box.replaceChildren(
+    h(
+      "div",
+      { class: "easel-toast-line" },
+      h("span", {}, text),
+      action && h("button", { type: "button", class: "easel-button", onclick: run }, action.words),
+      h("button", { type: "button", class: "easel-toast-close", "aria-label": t("action.dismiss"), onclick: hide }, "×"),
+    ),
+  );
+  timer = setTimeout(hide, action ? WITH_ACTION_FOR : SHOWN_FOR);
+}
