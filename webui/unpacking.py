@@ -25,8 +25,10 @@ ENCRYPTED = 0x1
 BLOCK = 2**20
 
 
-def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_BYTES) -> list[Sentence]:
+def unpack(archive: Path, folder: Path, *, most_bytes: int | None = None) -> list[Sentence]:
     """Unpack a .zip into `folder`, which is made; a single folder around everything is left out.
+
+    `most_bytes`: how much it may become, where that is less than `MOST_BYTES`.
 
     Returns what was wrong with single files. Raises `InvalidRequest` for what is no .zip or a hostile one, `OSError`
     when the disk does not take it.
@@ -34,7 +36,7 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int = MOST_BYTES) -> list
     folder.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
-            return _unpack(opened, archive.name, folder, most_bytes)
+            return _unpack(opened, archive.name, folder, MOST_BYTES if most_bytes is None else most_bytes)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise InvalidRequest("{name} cannot be unpacked: it is damaged or no .zip file.", name=archive.name) from error
 

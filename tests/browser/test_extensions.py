@@ -67,6 +67,8 @@ def test_an_extension_is_installed_approved_used_and_removed(
     assert "Extensions: " in job["pictures"][0]["parameters"]
     assert page.request.get(f"{server.url}/extensions/film_grain/hello").json() == {"name": "film_grain"}
 
+    easel.type_number("film_grain_amount", 0)  # a page that still wants what is gone is told so
+    page.wait_for_function('JSON.parse(sessionStorage["easel.form.txt2img"])["film_grain.amount"] === 0')
     page.locator("#tab_extensions-button").click()
     expect(card).to_contain_text(re.compile(r"after_decode \([\d.]+ ms per picture\)"), timeout=LONG)
     action("remove").click()

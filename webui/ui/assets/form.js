@@ -53,9 +53,15 @@ export const submitForm = (kind, names, values) => void book.submit(kind, values
 /** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
 export function valuesOf(kind, names, values) {
   if (forms.has(kind)) saveForm(kind, values);
-  const given = Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
-  return nested(given, forms.get(kind)?.spec.fields ?? {});
+  return asked(kind, Object.fromEntries(names.map((name, i) => [name, values[i]])));
 }
+
+/** Values of a form as a request has them. */
+const asked = (kind, values) =>
+  nested(Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null)), forms.get(kind)?.spec.fields ?? {});
+
+/** What the form would ask for now, a moment behind what is typed. */
+export const drafted = (kind) => asked(kind, remembered(kind));
 
 /** The values of a form as they were last written down, a moment behind what is typed. */
 export const remembered = (kind) => tab.get(`form.${kind}`) ?? {};
