@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # the server, which must not import torch, reads this module 
 __all__ = [
     "API", "CheckpointError", "Components", "Conditioning", "EngineContext", "EngineHooks", "Guidance",
     "InvalidRequest", "NotFound", "Panel", "Param", "Request", "Sentence", "ServerContext", "Step", "Tag",
-    "UnetInputs", "UnknownName", "UserError", "contextmanager", "nullcontext", "options", "replace",
+    "UnetInputs", "UnknownName", "UserError", "Weights", "contextmanager", "nullcontext", "options", "replace",
 ]  # fmt: skip
 
 API = 1
@@ -87,6 +87,15 @@ class Components:
     dtype: "torch.dtype"
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a model file holds, as it is in the file."""
+
+    tensors: "Mapping[str, torch.Tensor]"
+    metadata: Mapping[str, str]
+    """Of a safetensors file's header."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineContext:
     """What an engine half knows of the job."""
@@ -95,16 +104,24 @@ class EngineContext:
     """As it was asked for, a `TextToImage`, `ImageToImage` or `Inpaint`."""
     models_dir: Path
     """Of the machine that draws; model files of an extension lie in a folder of their kind below it."""
+    models: Callable[[str], Mapping[str, Path]]
+    """Files and folders of a shelf that Easel knows, "loras", "controlnets", "embeddings", "vae" or "upscalers", by
+    name, in all folders that it looks into; looked for anew at each call."""
     folder: Path
     """The extension's own."""
     inputs: Mapping[str, bytes]
     """PNG of every uploaded picture that the request or an option names, by id."""
     device: "torch.device"
     dtype: "torch.dtype"
+    read_weights: "Callable[[Path], Weights]"
+    """Every tensor of a model file, of safetensors or of a pickle that holds nothing else; nothing in it is run.
+    Raises `CheckpointError`."""
     cache: MutableMapping[str, Any]
     """The extension's own, kept from job to job while the engine process lives. Keep it small."""
     warn: Callable[[Sentence], None]
     """Tell the person something; the same sentence is told once per job."""
+    note: Callable[[Sentence], None]
+    """Put a line into the picture's receipt, for those who want to know what happened; warnings are in it anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ def create_engine(
     )
     upscalers = Upscalers(models_dir / UPSCALERS, chosen)
     attention = fastest_attention(chosen.torch_device)
-    extensions = EngineExtensions(shelf, models_dir)
+    extensions = EngineExtensions(shelf, models_dir, models)
     return PictureEngine(models, chosen, attention, embeddings, upscalers=upscalers, extensions=extensions)
 
 
@@ -69,7 +69,7 @@ class PictureEngine:
         self._upscalers = upscalers
         self._device = device
         self._attention = attention
-        self._extensions = extensions or EngineExtensions(None, Path())
+        self._extensions = extensions or EngineExtensions(None, Path(), library)
         self._models = ModelCache(
             lambda passport: load_checkpoint(passport, device, attention, embeddings),
             load_vae=lambda path, components: with_vae(components, path, device),
@@ -113,7 +113,7 @@ class PictureEngine:
         attention, device = self._attention, self._device.name
         receipt.note(Sentence("Drawn on {device} with the attention {attention}.", device=device, attention=attention))
         helpers = Helpers(lambda name: self._load(self._find(name), None, receipt), self._upscalers, receipt)
-        extensions = self._extensions.begin(job, request, components, stopwatch, self.free_memory)
+        extensions = self._extensions.begin(job, request, components, stopwatch, receipt, self.free_memory)
         yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers, extensions).events()
 
     def _load(self, passport: Passport, vae: Path | None, receipt: Receipt) -> Components:
@@ -162,6 +162,7 @@ class PictureEngine:
     def free_memory(self) -> None:
         """Forget the models in memory; the next job loads them again."""
         self._upscalers.clear()
+        self._extensions.clear()
         self._models.clear()
 
     def info(self) -> EngineInfo:

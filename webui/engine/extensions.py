@@ -15,19 +15,22 @@ from PIL.Image import Image
 
 from webui.contract import Job
 from webui.engine import memory
+from webui.engine.loading.weights import open_weights
 from webui.engine.models import Components
+from webui.engine.receipt import Receipt
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import Conditioning, Encoded
 from webui.errors import UserError
 from webui.events import Warning
 from webui.extension import Components as TheirComponents
 from webui.extension import Conditioning as TheirConditioning
-from webui.extension import EngineContext, EngineHooks, Guidance, Step, UnetInputs, hooks_of
+from webui.extension import EngineContext, EngineHooks, Guidance, Step, UnetInputs, Weights, hooks_of
 from webui.extensions.manifest import Folder
 from webui.extensions.modules import described, import_half
 from webui.extensions.options import options_of
 from webui.extensions.probe import engine_of
 from webui.extensions.shelf import Shelf
+from webui.library import Library
 from webui.prompt.tags import Tag, take_tags
 from webui.requests import PictureRequest, TextToImage, construct
 from webui.sentences import Sentence
@@ -227,10 +230,15 @@ class Runner:
 class EngineExtensions:
     """What an engine has of extensions between jobs: the shelf, and each one's cache."""
 
-    def __init__(self, shelf: Shelf | None, models_dir: Path) -> None:
+    def __init__(self, shelf: Shelf | None, models_dir: Path, library: Library) -> None:
         self._shelf = shelf
         self._models_dir = models_dir
+        self._library = library
         self._caches: dict[str, tuple[str, MutableMapping[str, Any]]] = {}
+
+    def clear(self) -> None:
+        """Forget what extensions keep from job to job: networks too may be among it."""
+        self._caches.clear()
 
     def begin(
         self,
@@ -238,6 +246,7 @@ class EngineExtensions:
         request: PictureRequest,
         components: Components,
         stopwatch: Stopwatch,
+        receipt: Receipt,
         forget: Callable[[], None],
     ) -> Runner:
         """The extensions that take part: those with options in the request, and those that a tag names."""
@@ -251,23 +260,19 @@ class EngineExtensions:
         parts: list[Part] = []
         for name, folder in enabled.items():
             if folder.has("engine") and (name in request.extensions or kinds & set(folder.manifest.tags)):
-                parts += self._part(folder, job, request, components, warnings)
+                parts += self._part(folder, job, request, components, receipt, warnings)
         return Runner(parts, stopwatch, forget=forget, warnings=warnings)
 
     def _part(
-        self, folder: Folder, job: Job, request: PictureRequest, components: Components, warnings: list[Warning]
-    ) -> Iterator[Part]:
+        self, folder: Folder, job: Job, request: PictureRequest, components: Components, receipt: Receipt,
+        warnings: list[Warning],
+    ) -> Iterator[Part]:  # fmt: skip
         """One, or none when it cannot be made."""
         context = EngineContext(
-            request=request,
-            models_dir=self._models_dir,
-            folder=folder.path,
-            inputs=job.inputs,
-            device=components.device,
-            dtype=components.dtype,
-            cache=self._cache(folder),
-            warn=lambda told: warnings.append(Warning(text=told)),
-        )
+            request=request, models_dir=self._models_dir, models=self._models, folder=folder.path, inputs=job.inputs,
+            device=components.device, dtype=components.dtype, read_weights=read_weights, cache=self._cache(folder),
+            warn=lambda told: warnings.append(Warning(text=told)), note=receipt.note,
+        )  # fmt: skip
         try:
             engine = engine_of(folder)
             options = _options(folder, request.extensions.get(folder.name, {}))
@@ -279,6 +284,10 @@ class EngineExtensions:
             return
         yield Part(folder, hooks, frozenset(hooks_of(engine)))
 
+    def _models(self, shelf: str) -> dict[str, Path]:
+        """Raises `KeyError` for a shelf that there is none of."""
+        return {name: item.path for name, item in self._library.shelf(shelf, again=True).items()}
+
     def _cache(self, folder: Folder) -> MutableMapping[str, Any]:
         """Another state of its files begins with an empty one."""
         digest, cache = self._caches.get(folder.name, ("", {}))
@@ -286,6 +295,12 @@ class EngineExtensions:
             cache = {}
             self._caches[folder.name] = (folder.digest, cache)
         return cache
+
+
+def read_weights(path: Path) -> Weights:
+    """Everything in a model file. Raises `CheckpointError`."""
+    opened = open_weights(path)
+    return Weights(opened.read(opened.shapes), opened.metadata)
 
 
 def _options(folder: Folder, values: Mapping[str, Any]) -> object:

@@ -49,6 +49,8 @@ def _further(inputs: UnetInputs) -> dict[str, Any]:
         "cross_attention_kwargs",
     )  # fmt: skip
     given = {name: getattr(inputs, name) for name in names}
+    if given["down_intrablock_additional_residuals"] is not None:  # a UNet takes them out of a list, one by one
+        given["down_intrablock_additional_residuals"] = list(given["down_intrablock_additional_residuals"])
     return {name: value for name, value in given.items() if value is not None and value != {}}
 
 
