@@ -10,10 +10,20 @@ from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.easel_page import LONG, EaselPage
-from tests.browser.source_page import SourcePage, png, scene
+from tests.browser.source_page import SourcePage, file_of, png, scene
 
 pytestmark = pytest.mark.browser
 
+SLOW_DRAFT = """
+  const decode = window.createImageBitmap.bind(window);
+  let isFirst = true;
+  window.createImageBitmap = async (...given) => {
+    const waits = isFirst && new Promise((done) => setTimeout(done, 2500));
+    isFirst = false;
+    await waits;
+    return decode(...given);
+  };
+"""
 DRAFT_MS = 700
 """After which what was painted is written down."""
 NO_STORAGE = """
@@ -51,6 +61,21 @@ def test_only_what_is_masked_is_made_anew_and_a_reload_keeps_picture_and_mask(so
     source.page.wait_for_function("document.querySelector('easel-canvas')?.isMasked")
     assert (source.painted() == mask).all()
     expect(source.page.locator("#img2img_inpaint_tab")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_picture_chosen_while_the_draft_is_read_stays(source: SourcePage) -> None:
+    source.start(scene())
+    source.press("box")
+    source.drag([(24, 16), (40, 32)])
+    source.page.wait_for_timeout(DRAFT_MS)
+    source.page.add_init_script(SLOW_DRAFT)
+    source.page.reload()
+    source.choose(scene(80, 56))
+    foot = source.canvas.locator(".easel-canvas-foot")
+    expect(foot).to_contain_text("80 × 56")
+    source.page.wait_for_timeout(3000)
+    expect(foot).to_contain_text("80 × 56")
+    assert not source.painted().any()
 
 
 def test_what_is_missing_is_said_before_anything_is_sent(source: SourcePage) -> None:
@@ -113,7 +138,17 @@ def test_a_sketch_is_what_img2img_begins_with_and_a_reload_keeps_it(source: Sour
     assert (source.painted("paint") == painted).all()
 
 
-def test_a_finished_picture_is_sent_to_inpaint_with_its_settings(easel: EaselPage) -> None:
+def test_a_finished_picture_is_sent_to_inpaint_with_its_settings_and_no_others(easel: EaselPage) -> None:
+    easel.page.evaluate("sessionStorage.setItem('easel.styles.img2img', JSON.stringify(['any']))")
+    easel.reload()
+    before = SourcePage(easel)
+    expect(easel.page.locator("#img2img .easel-chip")).to_have_count(1)
+    easel.page.locator("#img2img_group_model button").first.click()
+    corrected = easel.page.locator("#img2img_color_correction input")
+    expect(corrected).to_be_visible()
+    before.page.wait_for_timeout(300)  # Gradio draws a group's controls with their first values once more
+    corrected.check()
+    easel.page.locator("#tab_txt2img-button").click()
     easel.ask("a red cat", steps=4, size=64)
     easel.made("a red cat")
     easel.page.locator("#txt2img_send_to_inpaint").click()
@@ -122,6 +157,19 @@ def test_a_finished_picture_is_sent_to_inpaint_with_its_settings(easel: EaselPag
     expect(easel.page.locator("#img2maskimg")).to_be_visible()
     expect(easel.page.locator("#img2img_prompt textarea")).to_have_value("a red cat")
     expect(easel.page.locator("#img2img_width input[type=number]")).to_have_value("64")
+    expect(corrected).not_to_be_checked()
+    expect(easel.page.locator("#img2img .easel-chip")).to_have_count(0)
+
+
+def test_a_picture_of_a_batch_that_fails_stays_explained_while_the_others_are_made(source: SourcePage) -> None:
+    source.easel.expected = ("422",)
+    source.mode("batch")
+    broken = {"name": "broken.png", "mimeType": "image/png", "buffer": png(scene())[:-300]}
+    source.page.locator("#img2img_batch input").set_input_files([broken, file_of(scene(), "whole.png")])
+    source.size(64, 64)
+    source.generate()
+    source.finished()
+    expect(source.result.locator(".easel-error")).to_contain_text("damaged")
 
 
 def test_each_picture_of_a_batch_becomes_a_job(source: SourcePage) -> None:

@@ -1,41 +1,19 @@
 """Journeys of several jobs: failures that must not vanish, jobs of other pages, ends that nobody told."""
 
-import json
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, WebSocketRoute, expect
+from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.easel_page import LONG, EaselPage, is_submission
+from tests.browser.line import Frame, Line
 from webui.sentences import Sentence
 
 pytestmark = pytest.mark.browser
 
 MANY_STEPS = 150
-Frame = dict[str, Any]
-
-
-class Line:
-    """The server's line to the pages of a context, where `rewrite` may change a frame or keep it back (None)."""
-
-    def __init__(self, context: BrowserContext, rewrite: Callable[[Frame], Frame | None]) -> None:
-        self._rewrite = rewrite
-        context.route_web_socket(re.compile("/api/v1/events"), self._connect)
-
-    def _connect(self, page: WebSocketRoute) -> None:
-        self._page = page
-        page.connect_to_server().on_message(self._pass)
-
-    def _pass(self, message: str | bytes) -> None:
-        frame = self._rewrite(json.loads(message))
-        if frame is not None:
-            self.tell(frame)
-
-    def tell(self, frame: Frame) -> None:
-        self._page.send(json.dumps(frame))
 
 
 def failing(count: int) -> Callable[[Frame], Frame]:

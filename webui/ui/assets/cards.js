@@ -66,15 +66,26 @@ export function failures(jobs, dismissed) {
   return failed.filter((job) => book.isOwn(job.id) || job === jobs.at(-1)).reverse().slice(0, FAILURES_SHOWN);
 }
 
-/** Errors on display: refused requests first, then failed jobs. */
+/** Errors on display: refused requests first, one card for those of a batch that have the same reason, then failed jobs. */
 export function errorCards(failed, dismiss, refused) {
-  const refusals = refused.map(({ kind, values, error }) =>
-    errorCard(error.kind, error.told, {
-      again: values ? () => book.submit(kind, values) : null,
-      dismiss: () => book.dismissRefusals(),
-    }),
-  );
+  const refusals = alike(refused).map((same) => {
+    const [{ values, error }] = same;
+    return errorCard(error.kind, error.told, {
+      again: values ? () => book.submitAgain(same) : null,
+      dismiss: () => book.dismissRefusals(same),
+    });
+  });
   return [...refusals, ...failed.map((job) => failureCard(job, () => dismiss(job.id)))];
+}
+
+function alike(refused) {
+  const groups = new Map();
+  for (const refusal of refused) {
+    const { values, error } = refusal;
+    const reason = JSON.stringify([error.kind, error.message, Boolean(values)]);
+    groups.set(reason, [...(groups.get(reason) ?? []), refusal]);
+  }
+  return [...groups.values()];
 }
 
 function failureCard(job, dismiss) {

@@ -2,7 +2,7 @@
 
 import { copyText, h } from "./dom.js";
 import { sendToExtras } from "./extras.js";
-import { putIntoForm } from "./form.js";
+import { putPictureIntoForm } from "./form.js";
 import { pictureUrl } from "./gallery.js";
 import { duration } from "./progress.js";
 import { sendToSource } from "./source.js";
@@ -39,7 +39,7 @@ function copyButton(picture) {
 }
 
 function useButton(kind, picture, job) {
-  const use = () => putIntoForm(kind, { ...job.request, ...seedOf(picture, job) });
+  const use = () => putPictureIntoForm(kind, { ...job.request, ...seedOf(picture, job) });
   return h("button", { type: "button", class: "easel-button easel-use", onclick: use }, t("details.use"));
 }
 

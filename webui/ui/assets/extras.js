@@ -131,8 +131,9 @@ class EaselExtras extends HTMLElement {
 /** Generate: one job for every picture, in their order. */
 export async function submitExtras(kind, names, values) {
   const request = valuesOf(kind, names, values);
+  book.dismissRefusals();
   const ids = await document.querySelector("easel-extras").pictures();
-  for (const image of ids) await book.submit("upscale", { ...request, image });
+  for (const image of ids) await book.submitNext("upscale", { ...request, image });
 }
 
 /** Open the tab with a picture of the page in it. */
@@ -148,6 +149,10 @@ export async function sendToExtras(url) {
   }
 }
 
+let tellLoaded;
+/** Resolves when the lists have come for the first time, whatever came of it: what is put into them stays from then on. */
+export const upscalersLoaded = new Promise((resolve) => (tellLoaded = resolve));
+
 /** Gradio's answer to a click on the hidden button: both lists as the models folder is now. */
 export async function reloadUpscalers(current) {
   const same = { __type__: "update" };
@@ -160,6 +165,8 @@ export async function reloadUpscalers(current) {
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;  // the status line says that the server is away
     return [same, same];
+  } finally {
+    tellLoaded();
   }
 }
 

@@ -4,7 +4,7 @@
 import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
-import { chosenStyles } from "./styles.js";
+import { chooseStyles, chosenStyles } from "./styles.js";
 import { flat, nested } from "./option-names.js";
 import { openTab } from "./tabs.js";
 import { isTouched, unlessTouched } from "./touched.js";
@@ -12,14 +12,17 @@ import { isTouched, unlessTouched } from "./touched.js";
 const SAVE_DELAY = 300;
 const WATCHED = ["input", "change", "click", "keyup"];
 const KEPT_ON_RESET = ["prompt", "negative_prompt"];
+/** Fields that a picture names only if it was made with them. */
+const OFF_UNLESS_TOLD = /^(hires|variation_strength$|seed_resize_|refiner|tiling$|soft_|outpaint_|color_correction$|vae$)/;
 
-/** Kind -> {spec, names, checkpoint, pending}: what startForm was told, the checkpoint in the form, values to fill. */
+/** Kind -> {spec, names, checkpoint, pending, tellFilled}: what startForm was told, the checkpoint in the form, values to
+    fill and who waits for that. */
 const forms = new Map();
 let checkpoints = { checkpoints: [], default: "" };
 
 /** Gradio's load event: the values that the controls get. What the reader has typed by then stays. */
 export async function startForm(spec, values) {
-  const form = { spec, names: Object.keys(spec.fields), pending: {} };
+  const form = { spec, names: Object.keys(spec.fields), pending: {}, tellFilled: () => {} };
   forms.set(spec.kind, form);
   await loadCheckpoints(getCheckpoints);
   const fresh = named(form, values);
@@ -76,21 +79,36 @@ export function fillForm(kind, values) {
   form.pending = {};
   form.checkpoint = filled.checkpoint;
   remember(kind);
+  form.tellFilled();
   return form.names.map((name) => filled[name]);
 }
 
-/** Put values into a form; what the form does not know or its limits do not allow is left as it is. */
-export function putIntoForm(kind, values) {
+/**
+ * Put values into a form; what the form does not know or its limits do not allow is left as it is. Resolves when they are
+ * in, which is never where others come in between.
+ */
+export async function putIntoForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
   form.pending = fitting(form, flat(values, form.spec.fields));
+  const filled = new Promise((resolve) => (form.tellFilled = resolve));
   press(`${kind}_fill`);
+  await filled;
+}
+
+/** Put in what a picture was made with: what it does not name is off, and its prompts have the styles in them already. */
+export function putPictureIntoForm(kind, values) {
+  const form = forms.get(kind);
+  if (!form || !Object.keys(values).length) return;
+  if ("prompt" in values) chooseStyles(kind, []);
+  const off = form.names.filter((name) => OFF_UNLESS_TOLD.test(name)).map((name) => [name, form.spec.fields[name].default]);
+  void putIntoForm(kind, { ...Object.fromEntries(off), extensions: {}, ...values });
 }
 
 /** "Send to" from anywhere on the page. Sent with a picture, it is for source.js. */
 document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) => {
   if (picture || !forms.has(kind)) return;
-  putIntoForm(kind, values);
+  putPictureIntoForm(kind, values);
   openTab(`tab_${kind}`);
 });
 
@@ -99,7 +117,7 @@ export function resetForm(kind) {
   const form = forms.get(kind);
   if (!form) return;
   const values = Object.entries(recommended(form, form.checkpoint)).filter(([name]) => !KEPT_ON_RESET.includes(name));
-  putIntoForm(kind, Object.fromEntries(values));
+  void putIntoForm(kind, Object.fromEntries(values));
 }
 
 /** "Reuse seed": what the result shows; the seed in the form when there is no picture yet. */
@@ -191,7 +209,7 @@ function followCheckpoint(form, current) {
   form.checkpoint = current.checkpoint;
   const untouched = form.names.filter((name) => name !== "checkpoint" && current[name] === before[name]);
   const changes = Object.fromEntries(untouched.filter((n) => after[n] !== before[n]).map((n) => [n, after[n]]));
-  if (Object.keys(changes).length) putIntoForm(form.spec.kind, changes);
+  if (Object.keys(changes).length) void putIntoForm(form.spec.kind, changes);
 }
 
 const timers = new Map();
@@ -212,4 +230,4 @@ function remember(kind) {
 const press = (id) => document.getElementById(id)?.click();
 
 book.addEventListener("models", () => press("easel_reload_checkpoints"));
-document.addEventListener("easel-put", ({ detail }) => putIntoForm(detail.kind, detail.values));
+document.addEventListener("easel-put", ({ detail }) => void putIntoForm(detail.kind, detail.values));

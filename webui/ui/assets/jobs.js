@@ -30,7 +30,7 @@ class JobBook extends EventTarget {
   #own = remembered();
   /** State of engine and queue as /api/v1/status says it; null until known. */
   status = null;
-  /** Requests that the server refused or never got: [{kind, values, error}], newest last. */
+  /** Requests that the server refused or never got: [{kind, values, styles, error}], newest last. */
   refused = [];
   /** Whether there is a model at all; null until known. */
   hasCheckpoint = null;
@@ -79,11 +79,16 @@ class JobBook extends EventTarget {
     return this.#own.includes(id);
   }
 
-  /** Send a request: values, or a promise of them. Its outcome shows up in `followed` or in `refused`. */
-  async submit(kind, given, styles = []) {
+  /** Send a request: values, or a promise of them. What was refused before is put away. */
+  submit(kind, given, styles) {
+    this.dismissRefusals();
+    return this.submitNext(kind, given, styles);
+  }
+
+  /** Send one of several requests of one click. Its outcome shows up in `followed` or in `refused`. */
+  async submitNext(kind, given, styles = []) {
     let values = null;
     this.sending += 1;
-    this.refused = [];
     this.dispatchEvent(new Event("submit"));
     this.#changed();
     try {
@@ -96,7 +101,7 @@ class JobBook extends EventTarget {
       return job;
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      this.refused = [...this.refused, { kind, values, error }];
+      this.refused = [...this.refused, { kind, values, styles, error }];
       return null;
     } finally {
       this.sending -= 1;
@@ -159,9 +164,15 @@ class JobBook extends EventTarget {
     this.#changed();
   }
 
-  dismissRefusals() {
-    this.refused = [];
+  dismissRefusals(refusals = this.refused) {
+    this.refused = this.refused.filter((each) => !refusals.includes(each));
     this.#changed();
+  }
+
+  /** Send refused requests once more. Others that were refused stay so. */
+  submitAgain(refusals) {
+    this.dismissRefusals(refusals);
+    for (const { kind, values, styles } of refusals) void this.submitNext(kind, values, styles);
   }
 
   #apply(frame) {

@@ -1,8 +1,10 @@
 // <easel-queue>: a button in the bar, and the drawer it opens over any tab: what runs, waits, pauses, and is done.
 
+import { errorCards } from "./cards.js";
 import { h, renewed, setText } from "./dom.js";
 import { pictureUrl } from "./gallery.js";
 import { book, isFinal, isTraining } from "./jobs.js";
+import { canEdit, putBack } from "./queue-edit.js";
 import { duration, fraction, line, percent } from "./progress.js";
 import { moveJob, ServerError } from "./server.js";
 import { browser } from "./storage.js";
@@ -14,6 +16,7 @@ const SEEN = "queue.seen";
 class EaselQueue extends HTMLElement {
   #redraw = () => this.#update();
   #dragged = null;
+  #leave = () => this.#toggle(false);
   #keys = (event) => event.key === "Escape" && !this.panel.hidden && this.#close(event);
 
   connectedCallback() {
@@ -35,6 +38,7 @@ class EaselQueue extends HTMLElement {
     });
     this.total = h("p", { class: "easel-queue-total" });
     this.lists = Object.fromEntries(["active", "done"].map((name) => [name, h("ol", { class: "easel-queue-jobs" })]));
+    this.cards = h("div", { class: "easel-cards" });
     this.empty = h("p", { class: "easel-queue-empty" }, t("drawer.empty"));
     this.doneTitle = h("h3", {}, t("drawer.done"));
     const close = h("button", { type: "button", class: "easel-button", onclick: (event) => this.#close(event) }, t("action.close"));
@@ -42,7 +46,7 @@ class EaselQueue extends HTMLElement {
       "section",
       { class: "easel-drawer", id: "easel_queue_panel", role: "dialog", "aria-label": t("drawer.title"), hidden: true },
       h("header", {}, h("h2", {}, t("drawer.title")), close),
-      this.total, this.empty, this.lists.active, this.doneTitle, this.lists.done,
+      this.cards, this.total, this.empty, this.lists.active, this.doneTitle, this.lists.done,
     );
     this.replaceChildren(this.button);
     document.querySelector(".gradio-container").append(this.panel);  // not inside the bar, whose row would clip it
@@ -73,10 +77,12 @@ class EaselQueue extends HTMLElement {
     if (this.panel.hidden) return;
     this.empty.hidden = active.length + done.length > 0;
     this.doneTitle.hidden = !done.length;
+    const refused = book.refusedOf({ trainings: false });  // the drawer lies over the tab that shows them
+    renewed(this.cards, refused.map(({ error }) => [error.kind, error.message]), () => errorCards([], null, refused));
     setText(this.total, totalLine(active));
     renewed(this.lists.active, active.map(({ id, state }) => [id, state]), () => active.map((job) => this.#row(job, active)));
     active.forEach((job, i) => refresh(this.lists.active.children[i], job));
-    renewed(this.lists.done, done.map(({ id, state, pictures }) => [id, state, pictures.length]), () => done.map(doneRow));
+    renewed(this.lists.done, done.map(({ id, state, pictures }) => [id, state, pictures.length]), () => done.map((job) => doneRow(job, this.#leave)));
   }
 
   #row(job, active) {
@@ -92,10 +98,10 @@ class EaselQueue extends HTMLElement {
         "div",
         { class: "easel-actions" },
         ...(canMove ? this.#movers(job, waiting, place) : []),
-        ...actions(job),
+        ...actions(job, this.#leave),
       ),
     );
-    if (canMove) this.#makeDraggable(row, job);
+    if (canMove) this.#makeDraggable(row, job, waiting[place + 1]?.id ?? null);
     return row;
   }
 
@@ -106,7 +112,8 @@ class EaselQueue extends HTMLElement {
     ];
   }
 
-  #makeDraggable(row, job) {
+  /** `after`: id of the next job that waits in the same line, or null. */
+  #makeDraggable(row, job, after) {
     row.addEventListener("dragstart", (event) => {
       this.#dragged = job;
       event.dataTransfer.effectAllowed = "move";
@@ -114,7 +121,7 @@ class EaselQueue extends HTMLElement {
     });
     row.addEventListener("dragend", () => (this.#dragged = null));
     row.addEventListener("dragover", (event) => {
-      if (!this.#dragged || this.#dragged.id === job.id) return;
+      if (!this.#dragged || this.#dragged.id === job.id || isTraining(this.#dragged) !== isTraining(job)) return;
       event.preventDefault();
       row.classList.toggle("easel-drop-after", isLower(event, row));
       row.classList.toggle("easel-drop-before", !isLower(event, row));
@@ -124,7 +131,7 @@ class EaselQueue extends HTMLElement {
     row.addEventListener("drop", (event) => {
       event.preventDefault();
       leave();
-      const next = isLower(event, row) ? row.nextElementSibling?.dataset.id ?? null : job.id;
+      const next = isLower(event, row) ? after : job.id;
       if (this.#dragged && next !== this.#dragged.id) void this.#move(this.#dragged.id, next);
     });
   }
@@ -192,28 +199,37 @@ const tool = (name, isPossible, onclick) =>
   );
 
 /** Hours of training are not thrown away from here: stopping one for good is the Train tab's. */
-function actions(job) {
+function actions(job, leave) {
   const names = [job.state === "paused" ? "resume" : "pause", ...(isTraining(job) ? [] : ["cancel"])];
   const button = (action) => {
     const attributes = { type: "button", class: "easel-button", "data-action": action };
     return h("button", { ...attributes, onclick: () => book.tell(job.id, action) }, t(`action.${action}`));
   };
-  return [...names.map(button), ...(isTraining(job) ? [] : copies(job))];
+  return [...names.map(button), ...(isTraining(job) ? [] : copies(job, leave))];
 }
 
-function copies(job) {
-  const resubmit = () => void book.submit(job.kind, { ...job.request, seed: -1 });
+/** `leave` closes the drawer. */
+function copies(job, leave) {
+  const { request } = job;
+  const resubmit = () => void book.submit(job.kind, "seed" in request ? { ...request, seed: -1 } : request);
   const again = h("button", { type: "button", class: "easel-button", title: t("drawer.again_title"), onclick: resubmit }, t("drawer.again"));
-  if (job.state !== "queued") return [again];
-  const edit = () => {
-    document.dispatchEvent(new CustomEvent("easel-put", { detail: { kind: job.kind, values: job.request } }));
-    void book.tell(job.id, "cancel");
-    document.querySelector("#easel_queue_button").click();
-  };
-  return [again, h("button", { type: "button", class: "easel-button", title: t("drawer.edit_title"), onclick: edit }, t("drawer.edit"))];
+  if (job.state !== "queued" || !canEdit(job)) return [again];
+  const press = () => void edit(job, leave);
+  return [again, h("button", { type: "button", class: "easel-button", title: t("drawer.edit_title"), onclick: press }, t("drawer.edit"))];
 }
 
-function doneRow(job) {
+/** The job is given up only when all that it was asked for is back in its tab; else a card says why not, here or there. */
+async function edit(job, leave) {
+  try {
+    if (await putBack(job)) void book.tell(job.id, "cancel");
+    leave();
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    book.refuse(job.kind, error);
+  }
+}
+
+function doneRow(job, leave) {
   return h(
     "li",
     { class: "easel-queue-job" },
@@ -223,7 +239,7 @@ function doneRow(job) {
       thumbnail(job),
       h("div", {}, prompt(job), h("p", { class: "easel-queue-line" }, [t(`state.${job.state}`), ...took(job)].join(" · "))),
     ),
-    isTraining(job) ? null : h("div", { class: "easel-actions" }, ...copies(job)),
+    isTraining(job) ? null : h("div", { class: "easel-actions" }, ...copies(job, leave)),
   );
 }
 

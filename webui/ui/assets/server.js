@@ -19,15 +19,18 @@ export class Unreachable extends ServerError {
   }
 }
 
-export async function request(path, options = {}) {
+export const request = async (path, options) => (await answer(path, options)).json().catch(() => null);
+
+/** The server's answer, if it is a good one. */
+async function answer(path, options) {
   let response;
   try {
     response = await fetch(server(path), { cache: "no-store", ...options });
   } catch {
     throw new Unreachable();
   }
+  if (response.ok) return response;
   const body = await response.json().catch(() => null);
-  if (response.ok) return body;
   const { kind, ...told } = body?.error ?? { kind: `HTTP ${response.status}`, text: response.statusText };
   throw new ServerError(kind, told);
 }
@@ -42,15 +45,12 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 export const uploadInput = (blob) =>
   request("api/v1/inputs", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: blob });
 
-const inputUrl = (id) => server(`api/v1/inputs/${encodeURIComponent(id)}`);
-
 /** The server's copy of a picture, a PNG. */
 export async function getInput(id) {
-  try {
-    return await (await fetch(inputUrl(id))).blob();
-  } catch {
+  const picture = await answer(`api/v1/inputs/${encodeURIComponent(id)}`, { cache: "default" });  // it never changes
+  return picture.blob().catch(() => {
     throw new Unreachable();
-  }
+  });
 }
 
 /** Ends when the request before has been taken, or hangs: jobs stand in the queue in the order of the clicks. */

@@ -6,7 +6,7 @@ import { decode, maskPng, picturePng } from "./canvas-png.js";
 import { errorCard } from "./cards.js";
 import { h, renewed, setText } from "./dom.js";
 import { readDraft, writeDraft } from "./drafts.js";
-import { putIntoForm, valuesOf } from "./form.js";
+import { putPictureIntoForm, valuesOf } from "./form.js";
 import { book } from "./jobs.js";
 import { getInput, server, ServerError, Unreachable, uploadInput } from "./server.js";
 import { openTab, whenThere } from "./tabs.js";
@@ -58,11 +58,11 @@ class EaselSource extends HTMLElement {
     return [bitmap.width, bitmap.height].map((side) => Math.min(MOST_SIDE, Math.max(LEAST_SIDE, Math.round((side * shrink) / 8) * 8)));
   }
 
-  /** Take a picture as if it had been chosen here. */
-  async take(blob, mode) {
+  /** Take a picture, and a mask for it, as if they had been chosen here. False, and a card, when they cannot be used. */
+  async take(blob, mode, mask = null) {
     await this.ready;
     if (mode) this.#choose(mode);
-    await this.#pick(blob);
+    return (await this.#pick(blob)) && (!mask || this.#pickMask(mask));
   }
 
   /**
@@ -178,20 +178,28 @@ class EaselSource extends HTMLElement {
 
   // Pictures come and go.
 
-  /** The server looks at a picture first: what it cannot use is told in its words, and the picture so far stays. */
+  /**
+   * The server looks at a picture first: what it cannot use is told in its words, and the picture so far stays. Answers
+   * whether this one is on the canvas now.
+   */
   async #pick(file) {
     const pick = (this.#picks += 1);
     this.#show(null);
     this.canvas.dataset.busy = "true";
     try {
       const [bitmap, source] = await this.#opened(file);
-      if (pick !== this.#picks) return bitmap.close();
+      if (pick !== this.#picks) {
+        bitmap.close();
+        return false;
+      }
       this.#file = source;
       await this.canvas.setPicture(bitmap);
       this.#saveSoon();
+      return pick === this.#picks;
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       if (pick === this.#picks) this.#show(error.kind, error.told);
+      return false;
     } finally {
       if (pick === this.#picks) delete this.canvas.dataset.busy;
     }
@@ -230,16 +238,22 @@ class EaselSource extends HTMLElement {
     }
   }
 
+  /** Answers whether it is the mask now. */
   async #pickMask(file) {
     this.#show(null);
-    if (!this.canvas.bitmap) return this.#show("NoPicture", null);
+    if (!this.canvas.bitmap) {
+      this.#show("NoPicture", null);
+      return false;
+    }
     try {
       const [bitmap] = await this.#opened(file);
-      this.canvas.setMask(bitmap);
+      const isTaken = this.canvas.setMask(bitmap);
       bitmap.close();
+      return isTaken;
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       this.#show(error.kind, error.told);
+      return false;
     }
   }
 
@@ -264,16 +278,19 @@ class EaselSource extends HTMLElement {
 
   // The draft.
 
+  /** A picture that is chosen meanwhile is the newer one. */
   async #restore() {
+    const picks = this.#picks;
     const draft = await readDraft();
-    if (!draft || this.#file) return;
+    if (!draft || picks !== this.#picks) return;
     if (draft.mode in MODES) this.#mode = draft.mode;
     this.#update();
     const bitmap = draft.file && (await decode(draft.file).catch(() => null));
     if (!bitmap) return;
+    if (picks !== this.#picks) return bitmap.close();
     this.#file = draft.file;
     await this.canvas.setPicture(bitmap);
-    this.canvas.restore(draft.layers);
+    if (this.canvas.bitmap === bitmap) this.canvas.restore(draft.layers);
   }
 
   #saveSoon() {
@@ -329,11 +346,12 @@ const sourceOf = (tab) => document.querySelector(`easel-source[kind="${tab}"]`);
 /** Send the form with its pictures: one job, or one for each picture of a batch. `fields` names those of each kind. */
 export async function submitSource(tab, names, fields, values) {
   const request = valuesOf(tab, names, values);
+  book.dismissRefusals();
   const grows = MARGINS.some((side) => request[side] > 0);
   const jobs = sourceOf(tab)?.jobs(grows) ?? [];
   for (const { kind, pictures } of jobs) {
     const own = Object.fromEntries(Object.entries(request).filter(([name]) => fields[kind].includes(name)));
-    const job = await book.submit(kind, (async () => ({ ...own, ...(await pictures()) }))(), chosenStyles(tab));
+    const job = await book.submitNext(kind, (async () => ({ ...own, ...(await pictures()) }))(), chosenStyles(tab));
     if (!job) sourceOf(tab)?.forgetUploads();
   }
 }
@@ -346,7 +364,7 @@ export async function sendToSource(mode, picture, values) {
   openTab("tab_img2img");
   const source = await whenThere('easel-source[kind="img2img"]');
   await whenThere("#img2img_fill");
-  putIntoForm("img2img", values);
+  putPictureIntoForm("img2img", values);
   try {
     await source.take(picture instanceof Blob ? picture : await (await fetch(picture)).blob(), mode);
   } catch (error) {

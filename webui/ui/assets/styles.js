@@ -14,7 +14,7 @@ export function chosenStyles(kind) {
   return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
 }
 
-function choose(kind, names) {
+export function chooseStyles(kind, names) {
   for (const storage of [tab, browser]) storage.set(`styles.${kind}`, names);
   document.dispatchEvent(new CustomEvent("easel-styles", { detail: { kind } }));
 }
@@ -77,7 +77,7 @@ class Styles extends HTMLElement {
       this.#problem = warning ? sentence(warning) : "";
       const known = new Set(styles.map(({ name }) => name));
       const chosen = chosenStyles(this.#kind);
-      if (!warning && chosen.some((name) => !known.has(name))) choose(this.#kind, chosen.filter((name) => known.has(name)));
+      if (!warning && chosen.some((name) => !known.has(name))) chooseStyles(this.#kind, chosen.filter((name) => known.has(name)));
       return true;
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
@@ -103,7 +103,7 @@ class Styles extends HTMLElement {
 
   #flip(name) {
     const chosen = chosenStyles(this.#kind);
-    choose(this.#kind, chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);
+    chooseStyles(this.#kind, chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);
   }
 
   #drawList() {
@@ -149,7 +149,7 @@ class Styles extends HTMLElement {
     try {
       const prompts = await applyStyles({ ...this.#written(), styles: chosenStyles(this.#kind) });
       document.dispatchEvent(new CustomEvent("easel-put", { detail: { kind: this.#kind, values: prompts } }));
-      choose(this.#kind, []);
+      chooseStyles(this.#kind, []);
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       setText(this.note, error.told ? sentence(error.told) : t("styles.unreachable"));
