@@ -139,26 +139,28 @@ def test_a_sketch_is_what_img2img_begins_with_and_a_reload_keeps_it(source: Sour
 
 
 def test_a_finished_picture_is_sent_to_inpaint_with_its_settings_and_no_others(easel: EaselPage) -> None:
-    easel.page.evaluate("sessionStorage.setItem('easel.styles.img2img', JSON.stringify(['any']))")
+    page = easel.page
+    page.request.put(f"{page.url}api/v1/styles", data={"name": "ink", "prompt": "ink drawing of {prompt}"})
+    page.evaluate("sessionStorage.setItem('easel.styles.img2img', JSON.stringify(['ink']))")
     easel.reload()
-    before = SourcePage(easel)
-    expect(easel.page.locator("#img2img .easel-chip")).to_have_count(1)
-    easel.page.locator("#img2img_group_model button").first.click()
-    corrected = easel.page.locator("#img2img_color_correction input")
-    expect(corrected).to_be_visible()
-    before.page.wait_for_timeout(300)  # Gradio draws a group's controls with their first values once more
-    corrected.check()
-    easel.page.locator("#tab_txt2img-button").click()
     easel.ask("a red cat", steps=4, size=64)
     easel.made("a red cat")
-    easel.page.locator("#txt2img_send_to_inpaint").click()
+    SourcePage(easel)
+    expect(page.locator("#img2img .easel-chip")).to_have_count(1)
+    page.locator("#img2img_group_model button").first.click()
+    corrected = page.locator("#img2img_color_correction input")
+    expect(corrected).to_be_visible()
+    page.wait_for_timeout(300)  # Gradio draws a group's controls with their first values once more
+    corrected.check()
+    page.locator("#tab_txt2img-button").click()
+    page.locator("#txt2img_send_to_inpaint").click()
     source = SourcePage(easel)
     expect(source.canvas.locator(".easel-canvas-foot")).to_contain_text("64 × 64", timeout=LONG)
     expect(easel.page.locator("#img2maskimg")).to_be_visible()
     expect(easel.page.locator("#img2img_prompt textarea")).to_have_value("a red cat")
     expect(easel.page.locator("#img2img_width input[type=number]")).to_have_value("64")
     expect(corrected).not_to_be_checked()
-    expect(easel.page.locator("#img2img .easel-chip")).to_have_count(0)
+    expect(page.locator("#img2img .easel-chip")).to_have_count(0)
 
 
 def test_a_picture_of_a_batch_that_fails_stays_explained_while_the_others_are_made(source: SourcePage) -> None:
