@@ -62,7 +62,9 @@ def test_a_lora_for_a_newer_family_says_so(tmp_path):
     assert "made for flux-1-dev/lora, which Easel does not draw with" in str(shelf(tmp_path, "loras")["one"].problem)
 
 
-@pytest.mark.parametrize("tags", ["[", "[1]", '{"a": 3}', '{"a": {"b": "x"}}', "[" * 100_000, '{"a": {"b": null}}'])
+@pytest.mark.parametrize(
+    "tags", ["[", "[1]", '{"a": 3}', '{"a": {"b": "x"}}', "[" * 100_000, '{"a": {"b": null}}', '{"a": {"b": 1e999}}']
+)
 def test_senseless_metadata_gives_no_words(tmp_path, tags):
     write_tensors(tmp_path / "loras/one.safetensors", LORA, {"ss_tag_frequency": tags})
     assert shelf(tmp_path, "loras")["one"].words == ()
