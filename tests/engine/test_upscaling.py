@@ -80,7 +80,7 @@ def test_a_compact_network_adds_to_nearest_neighbours(tmp_path: Path, scale: int
 
 def test_weights_of_trainers_come_out_of_their_wrapping(tmp_path: Path) -> None:
     path = build_tiny_compact(tmp_path / "x.pth", wrapping="params_ema")
-    bare = build_tiny_compact(tmp_path / "y.safetensors")
+    bare = build_tiny_compact(tmp_path / "y.safetensors").rename(tmp_path / "y.sft")
     assert torch.equal(load_enlarger(path, CPU)(PIXELS), load_enlarger(bare, CPU)(PIXELS))
 
 

@@ -82,3 +82,10 @@ def test_what_knows_nothing_draws_from_nothing(tmp_path: Path) -> None:
     failed = run(engine, request(prompt="a cat"))[-1]
     assert isinstance(failed, Failed)
     assert "draws without words" in str(failed.text)
+
+
+def test_a_list_of_classes_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    own = build(tmp_path / "own", lambda: ClassEmbedder(classes=3, features=16), classes=["cat", "red dog"])
+    failed = run(engine_of(own), request(prompt=""))[-1]
+    assert isinstance(failed, Failed)
+    assert "easel.json names 2 classes and its conditioner knows 3" in str(failed.text)

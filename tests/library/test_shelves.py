@@ -147,3 +147,18 @@ def test_shelves_are_looked_at_when_asked_and_again_after_refresh(tmp_path):
     assert dict(library.shelf("loras")) == {}
     library.refresh()
     assert list(library.shelf("loras")) == ["new"]
+
+
+@pytest.mark.parametrize("shelf_name", ["vae", "controlnets"])
+def test_a_configuration_in_the_folder_itself_hides_no_model(tmp_path, shelf_name):
+    write_tensors(tmp_path / shelf_name / "one.safetensors", {"x": (1,)})
+    (tmp_path / shelf_name / "two").mkdir()
+    write_safetensors(tmp_path / shelf_name / "two/diffusion_pytorch_model.safetensors")
+    for folder in ("", "two/"):
+        (tmp_path / shelf_name / f"{folder}config.json").write_text("{}")
+    assert list(shelf(tmp_path, shelf_name)) == ["one", "two"]
+
+
+def test_the_short_suffix_of_safetensors_is_read_as_the_long_one(tmp_path):
+    write_tensors(tmp_path / "loras/one.sft", LORA, {"modelspec.title": "One"})
+    assert (shelf(tmp_path, "loras")["one"].title, shelf(tmp_path, "loras")["one"].problem) == ("One", None)

@@ -20,12 +20,15 @@ from webui.library.folders import describe_folder
 from webui.library.headers import IT, check_safetensors, read_json
 from webui.library.index import Index, Known
 from webui.library.passport import Passport, ShelfItem, Told
-from webui.library.scan import SHELVES, Found, search
+from webui.library.scan import SAFETENSORS, SHELVES, TOLD_OF_CHECKPOINTS, Found, search
 from webui.library.shelves import describe_item, metadata_of
 from webui.library.trees import Tree, extra_trees, own_tree
 from webui.sentences import Sentence
 
-__all__ = ["SHELVES", "Library", "Passport", "ShelfItem", "check_safetensors", "metadata_of", "read_json"]
+__all__ = [
+    "SAFETENSORS", "SHELVES", "TOLD_OF_CHECKPOINTS", "Library", "Passport", "ShelfItem", "check_safetensors",
+    "metadata_of", "read_json",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 

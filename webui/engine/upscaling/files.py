@@ -15,6 +15,7 @@ from webui.engine.upscaling.compact import CompactNet, compact_shape
 from webui.engine.upscaling.enlarger import Enlarger
 from webui.engine.upscaling.esrgan import RrdbNet, rrdb_keys, rrdb_shape
 from webui.errors import CheckpointError
+from webui.library import SAFETENSORS
 from webui.sentences import Sentence
 
 WRAPPINGS = ("params_ema", "params", "state_dict", "model")
@@ -37,7 +38,7 @@ def load_enlarger(path: Path, device: Device) -> Enlarger:
 
 
 def _tensors(path: Path) -> Tensors:
-    if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() in SAFETENSORS:
         weights = open_weights(path)
         return _bare(weights.read(weights.shapes))
     content = read_pickle(path)
