@@ -25,7 +25,7 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import extras, gallery, header, img2img, png_info, train, txt2img
+    from webui.ui import extras, gallery, header, img2img, palette, png_info, train, txt2img
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
@@ -44,6 +44,7 @@ def build_page(app: "App") -> "gr.Blocks":
                 png_info.build()
             with gr.Tab(word("tab.train"), elem_id="tab_train"):
                 train.build(page)
+        palette.wire(page)
     return page
 
 

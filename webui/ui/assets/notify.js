@@ -1,0 +1,78 @@
+// Tells a reader who looks elsewhere that a job has ended: a notification of the desktop, a short sound. Both are off until switched on.
+
+import { book, isFinal, isTraining } from "./jobs.js";
+import { browser } from "./storage.js";
+import { toast } from "./toast.js";
+import { t } from "./words.js";
+
+const NOTIFICATION = "notify.notification";
+const SOUND = "notify.sound";
+const TAG = "easel-job";  // a newer notification takes the place of the last
+const NOTES = [660, 880];  // Hz
+const NOTE_SECONDS = 0.16;
+const LOUDNESS = 0.12;
+
+export const isNotificationOn = () => browser.get(NOTIFICATION) === true && globalThis.Notification?.permission === "granted";
+export const isSoundOn = () => browser.get(SOUND) === true;
+
+/** Asks the browser for its permission when it is switched on, and never at another time. */
+export async function switchNotification() {
+  if (isNotificationOn()) {
+    browser.set(NOTIFICATION, false);
+    return toast(t("notify.notification.off"));
+  }
+  const permission = await globalThis.Notification?.requestPermission();
+  browser.set(NOTIFICATION, permission === "granted");
+  toast(t(permission === "granted" ? "notify.notification.on" : "notify.notification.refused"));
+}
+
+export function switchSound() {
+  browser.set(SOUND, !isSoundOn());
+  if (isSoundOn()) play();
+  toast(t(isSoundOn() ? "notify.sound.on" : "notify.sound.off"));
+}
+
+/** Follow the jobs of this page and all trainings. What the reader stopped by hand is no news. */
+export function announceEnds() {
+  const atWork = new Set();
+  book.addEventListener("change", () => {
+    for (const job of book.everything) {
+      if (!isFinal(job)) atWork.add(job.id);
+      else if (atWork.delete(job.id) && document.hidden && job.state !== "cancelled" && isOurs(job)) announce(job);
+    }
+  });
+}
+
+const isOurs = (job) => book.isOwn(job.id) || isTraining(job);
+
+function announce(job) {
+  if (isSoundOn()) play();
+  if (!isNotificationOn()) return;
+  try {
+    const notification = new Notification(t(`notify.${job.state}`), { body: job.summary, tag: TAG, icon: job.preview ?? undefined });
+    notification.onclick = () => {
+      focus();
+      notification.close();
+    };
+  } catch {
+    // Phones take notifications from service workers only, and a page like this has none.
+  }
+}
+
+let speaker = null;
+
+/** Two rising notes. */
+function play() {
+  speaker ??= new AudioContext();
+  void speaker.resume();
+  NOTES.forEach((hertz, i) => {
+    const start = speaker.currentTime + i * NOTE_SECONDS;
+    const [tone, volume] = [new OscillatorNode(speaker, { frequency: hertz }), new GainNode(speaker, { gain: 0 })];
+    volume.gain.setValueAtTime(0, start);
+    volume.gain.linearRampToValueAtTime(LOUDNESS, start + 0.02);
+    volume.gain.exponentialRampToValueAtTime(0.001, start + 2 * NOTE_SECONDS);
+    tone.connect(volume).connect(speaker.destination);
+    tone.start(start);
+    tone.stop(start + 2 * NOTE_SECONDS);
+  });
+}
