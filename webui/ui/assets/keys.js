@@ -13,13 +13,17 @@ export const KEYS = {
     smaller: ["[", "Q"], larger: ["]", "W"], in: ["+", "="], out: ["-"], fit: ["R"], fullscreen: ["S"],
     undo: ["Ctrl+Z"], redo: ["Ctrl+Y", "Ctrl+Shift+Z"], invert: ["X"], clear: ["Delete"], show: ["O"],
   },
-  gallery: { open: ["Enter"], toggle: ["Space"], range: ["Shift+Space"], all: ["Ctrl+A"], none: ["Escape"], star: ["S"], remove: ["Delete"], search: ["/"] },
+  gallery: {
+    open: ["Enter"], toggle: ["Space"], range: ["Shift+Space"], all: ["Ctrl+A"], none: ["Escape"],
+    star: ["S"], remove: ["Delete"], search: ["/"],
+  },
   light: { previous: ["ArrowLeft"], next: ["ArrowRight"], star: ["S"], remove: ["Delete"] },
 };
 
 /** Actions for which the page has words already, and those that share the words of another. */
 const WORDS = {
-  "page.generate": "generate", "page.interrupt": "action.cancel", "page.skip": "action.skip", "page.palette": "palette.title", "page.keys": "keys.title",
+  "page.generate": "generate", "page.interrupt": "action.cancel", "page.skip": "action.skip",
+  "page.palette": "palette.title", "page.keys": "keys.title",
   "canvas.left": "canvas.hand", "canvas.right": "canvas.hand", "canvas.up": "canvas.hand", "canvas.down": "canvas.hand",
   "gallery.search": "pictures.search", "gallery.star": "light.star", "gallery.remove": "pictures.delete", "light.remove": "pictures.delete",
 };

@@ -1,4 +1,5 @@
-// Tells a reader who looks elsewhere that a job has ended: a notification of the desktop, a short sound. Both are off until switched on.
+// Tells a reader who looks elsewhere that a job has ended: a notification of the desktop, a short sound. Both are off
+// until they are switched on.
 
 import { book, isFinal, isTraining } from "./jobs.js";
 import { browser } from "./storage.js";
@@ -36,6 +37,7 @@ export function switchSound() {
 export function announceEnds() {
   const atWork = new Set();
   book.addEventListener("change", () => {
+    if (book.sending) return;  // a quick job's end can overtake the answer that makes it ours
     for (const job of book.everything) {
       if (!isFinal(job)) atWork.add(job.id);
       else if (atWork.delete(job.id) && document.hidden && job.state !== "cancelled" && isOurs(job)) announce(job);
@@ -49,7 +51,7 @@ function announce(job) {
   if (isSoundOn()) play();
   if (!isNotificationOn()) return;
   try {
-    const notification = new Notification(t(`notify.${job.state}`), { body: job.summary, tag: TAG, icon: job.preview ?? undefined });
+    const notification = new Notification(t(`notify.${job.state}`), { body: job.summary, tag: TAG });
     notification.onclick = () => {
       focus();
       notification.close();

@@ -6,7 +6,7 @@ import { KEYS, spelled } from "./keys.js";
 import * as notify from "./notify.js";
 import { plain } from "./palette-search.js";
 import { reach } from "./reach.js";
-import { openTab } from "./tabs.js";
+import { isTabOpen, knowTabs, openTab } from "./tabs.js";
 import { chooseLanguage, chooseTheme, chosenTheme, THEMES } from "./status.js";
 import { inEnglish, language, LANGUAGES, t } from "./words.js";
 
@@ -19,6 +19,7 @@ let page = { controls: [], headings: {} };
 /** Gradio's load event: what the page holds, see webui/ui/palette.py. */
 export function startPalette(contents) {
   page = contents;
+  knowTabs(page.headings);
   return [];
 }
 
@@ -36,15 +37,14 @@ function entry(id, key, run, { values = {}, where = [], element = "", ...more } 
   return {
     id, title, place, run, keys: "", state: "", isNear: false, isPossible: true, ...more,
     english: english === title ? "" : english,
-    names: [title, english, element].map(plain),
-    around: plain(`${place} ${where.map((each) => inEnglish(each)).join(" ")}`),
+    names: [title, english].map(plain),
+    around: plain([place, ...where.map((each) => inEnglish(each)), element].join(" ")),
   };
 }
 
 /** Values that are keys of words themselves, in a language. */
 const told = (values, inLanguage) => Object.fromEntries(Object.entries(values).map(([name, key]) => [name, inLanguage(key)]));
 
-const isTabOpen = (id) => document.getElementById(`${id}-button`)?.getAttribute("aria-selected") === "true";
 const whereOf = ({ inside }) => inside.map((id) => page.headings[id]);
 
 const ofPage = (control, run, more = {}) => {
@@ -55,7 +55,7 @@ const ofPage = (control, run, more = {}) => {
 const fields = () => page.controls.filter(({ role }) => role === "field").map((control) => ofPage(control, () => reach(control)));
 
 function buttons() {
-  const keysOf = ({ element }) => (element.endsWith("_generate") ? spelled(KEYS.page.generate[0]) : "");
+  const keysOf = ({ element, inside }) => (element.endsWith("_generate") && isTabOpen(inside[0]) ? spelled(KEYS.page.generate[0]) : "");
   const press = async (control) => (await reach(control))?.click();
   return page.controls.filter(({ role }) => role !== "field").map((each) => ofPage(each, () => void press(each), { keys: keysOf(each) }));
 }
@@ -76,7 +76,7 @@ function jobActions() {
   const job = jobAtHand();
   return Object.entries(JOB_ACTIONS).map(([name, action]) =>
     entry(`job_${name}`, `action.${action}`, () => void book.tell(job.id, action), {
-      keys: KEYS.page[name] ? spelled(KEYS.page[name][0]) : "",
+      keys: name in KEYS.page ? spelled(KEYS.page[name][0]) : "",
       isPossible: Boolean(job) && (NEEDS[name] ?? job.state) === job.state,
       element: name,
     }),
@@ -89,12 +89,14 @@ function preferences({ showKeys }) {
   return [
     entry("queue", "palette.queue", () => document.getElementById("easel_queue_button")?.click()),
     entry("keys", "keys.title", showKeys, { keys: KEYS.page.keys.join(" ") }),
-    ...THEMES.map((theme) =>
-      entry(`theme_${theme}`, "preferences.theme", () => chooseTheme(theme), { values: { theme: `theme.${theme}` }, state: theme === chosenTheme() ? "on" : "" }),
-    ),
-    ...LANGUAGES.map((code) =>
-      entry(`language_${code}`, "palette.language", () => chooseLanguage(code), { values: { language: `language.${code}` }, state: code === language ? "on" : "" }),
-    ),
+    ...THEMES.map((theme) => {
+      const more = { values: { theme: `theme.${theme}` }, state: theme === chosenTheme() ? "on" : "" };
+      return entry(`theme_${theme}`, "preferences.theme", () => chooseTheme(theme), more);
+    }),
+    ...LANGUAGES.map((code) => {
+      const more = { values: { language: `language.${code}` }, state: code === language ? "on" : "" };
+      return entry(`language_${code}`, "palette.language", () => chooseLanguage(code), more);
+    }),
     entry("notification", "notify.notification", () => void notify.switchNotification(), { state: onOff(notify.isNotificationOn()) }),
     entry("sound", "notify.sound", () => notify.switchSound(), { state: onOff(notify.isSoundOn()) }),
   ];

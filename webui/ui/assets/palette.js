@@ -43,8 +43,8 @@ class Palette {
 
   constructor() {
     this.input = h("input", {
-      type: "text", id: "easel_palette_search", class: "easel-input", role: "combobox", autocomplete: "off", spellcheck: "false", "aria-autocomplete": "list",
-      "aria-expanded": "true", "aria-controls": "easel_palette_list", "aria-label": t("palette.title"), placeholder: t("palette.placeholder"),
+      type: "text", id: "easel_palette_search", class: "easel-input", autocomplete: "off", spellcheck: "false",
+      role: "combobox", "aria-autocomplete": "list", "aria-expanded": "true", "aria-controls": "easel_palette_list", "aria-label": t("palette.title"), placeholder: t("palette.placeholder"),
       oninput: () => this.#search(), onkeydown: (event) => this.#key(event),
     });
     this.list = h("div", { id: "easel_palette_list", class: "easel-palette-list", role: "listbox", "aria-label": t("palette.title") });
@@ -109,9 +109,10 @@ function recent() {
 const indexOf = (target) => Number(target.closest("[role=option]")?.dataset.index ?? -1);
 
 function option({ title, english, place, keys, state, isPossible }, index) {
+  const attributes = { role: "option", id: `easel_palette_${index}`, "data-index": index, class: "easel-palette-option" };
   return h(
     "div",
-    { role: "option", id: `easel_palette_${index}`, "data-index": index, class: "easel-palette-option", "aria-selected": "false", "aria-disabled": isPossible ? null : "true" },
+    { ...attributes, "aria-selected": "false", "aria-disabled": isPossible ? null : "true" },
     h("span", { class: "easel-palette-title" }, title),
     english && h("span", { class: "easel-palette-english", lang: "en" }, english),
     h("span", { class: "easel-palette-place" }, place),
@@ -136,7 +137,8 @@ function section({ title, rows }) {
 }
 
 function dialog(id, label, ...children) {
-  const made = h("dialog", { id, class: "easel-palette", "aria-label": label, onclick: ({ target }) => target === made && made.close() }, ...children);
+  const press = ({ target }) => target === made && made.close();  // beside it
+  const made = h("dialog", { id, class: "easel-palette", "aria-label": label, onclick: press }, ...children);
   return made;
 }
 
