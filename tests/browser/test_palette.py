@@ -14,7 +14,7 @@ PHONE = {"width": 390, "height": 844}
 FORMS = ("txt2img", "img2img", "extras", "train")
 
 CONTROLS = """(tab) => [...document.querySelectorAll(`[id^="${tab}_"]`)]
-  .filter((each) => each.matches(".block:has(input, textarea):not(.easel-element, :has(.label-wrap)), button.lg, button.sm"))
+  .filter((each) => each.matches(".block:has(input, textarea):not(:has(.label-wrap)), button.lg, button.sm"))
   .filter((each) => !each.matches(".easel-hidden") && !each.closest(".easel-element")).map(({ id }) => id)"""
 
 OFFERED = "import('./easel/palette-entries.js').then(({ entries }) => entries({}).map(({ id }) => id))"

@@ -38,7 +38,7 @@ def wire(page: gr.Blocks) -> None:
 
 
 def contents(page: gr.Blocks) -> Contents:
-    """Whatever a reader can change or press in `page`, in the order of the page; our own hidden buttons are left out."""
+    """Whatever a reader can change or press in `page`, in its order; hidden buttons are left out."""
     blocks = list(page.blocks.values())
     headings = {str(block.elem_id): _words(block.label) for block in blocks if _is_heading(block)}
     return {"controls": list(_controls(blocks)), "headings": headings}
@@ -55,7 +55,7 @@ def _controls(blocks: list[Block]) -> Iterator[Control]:
 
 
 def _control(block: Block, label: str, role: str) -> Control:
-    inside = []
+    inside: list[str] = []
     around = block.parent
     while around is not None:
         if _is_heading(around):
