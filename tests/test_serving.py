@@ -66,9 +66,9 @@ def test_a_real_start_opens_the_page_that_it_serves_and_imports_nothing_heavy(op
 @pytest.mark.parametrize(
     "settings, told",
     [
-        (Settings(open_browser=False), ["Easel is at"]),
+        (Settings(open_browser=False), ["Easel is at", "Operator token"]),
         # A link works once: it is for whoever is sent it, and the console has it.
-        (Settings(listen=True, host="0.0.0.0"), ["Easel is at", "Programs use the header"]),
+        (Settings(listen=True, host="0.0.0.0"), ["Easel is at", "Operator token", "Programs use the header"]),
     ],
     ids=["--no-browser", "--listen"],
 )

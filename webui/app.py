@@ -16,7 +16,8 @@ from webui import __version__
 from webui.contract import Signal
 from webui.datasets import Datasets
 from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
-from webui.events import JobState
+from webui.events import Done, Event, JobState, Warning
+from webui.extensions.desk import ExtensionDesk, shelf_of
 from webui.gallery import Entry, Gallery
 from webui.gallery.info import picture_info, text_info
 from webui.inputs import Inputs
@@ -83,7 +84,12 @@ class App:
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
-        self.intake = Intake(self.library, self.options, self.inputs, self.prompts, self.upscalers)
+        self.extensions = ExtensionDesk(
+            shelf_of(settings), settings.models_dir, settings.data_dir / "extensions", changed=self._extensions_changed
+        )
+        self.intake = Intake(
+            self.library, self.options, self.inputs, self.prompts, self.upscalers, self.extensions.checked
+        )
         self._engines_may_start = threading.Event()
         self.scheduler = Scheduler(
             self.store,
@@ -94,6 +100,7 @@ class App:
             _workers(settings, engine_factory, self._engines_may_start),
             announce_status=self._announce_status,
             models_changed=self.refresh_models,
+            witness=self._witness,
         )
 
     def start(self, *, engines_wait: bool = False, warm_up: bool = True) -> None:
@@ -108,6 +115,7 @@ class App:
         self.trainings.sweep(self._is_over)
         self.datasets.sweep()
         self.inputs.sweep()
+        self.extensions.sweep()
         self.gallery.start()
         self.scheduler.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
@@ -236,6 +244,17 @@ class App:
         """Everything that can be named as an upscaler, as it lies in the models folder now."""
         return upscaler_names(self.settings.models_dir)
 
+    def _witness(self, record: JobRecord, event: Event) -> None:
+        """What a running job tells of extensions."""
+        match event:
+            case Warning(text=text, extension=name) if name:
+                self.extensions.failed(name, text)
+            case Done(timings=timings) if not record.training:
+                self.extensions.measure(timings, record.request.pictures)
+
+    def _extensions_changed(self) -> None:
+        self.hub.publish(None, "extensions")
+
     def refresh_models(self) -> None:
         """Look at the models folder again and tell every page."""
         self.library.refresh()
@@ -351,4 +370,7 @@ def _engine_json(status: WorkerStatus) -> dict[str, Any]:
 
 def create_app(settings: Settings, *, engine_factory: NumberedEngineFactory | None = None) -> App:
     """Build the app. `engine_factory`, picklable, replaces the real engine. Raises `CannotStart`."""
-    return App(settings, engine_factory or functools.partial(make_engine, train_folders(settings), settings.device))
+    return App(
+        settings,
+        engine_factory or functools.partial(make_engine, train_folders(settings), settings.device, shelf_of(settings)),
+    )

@@ -2,6 +2,7 @@
 
     launch.py                     serve, the page in a browser
     launch.py generate "a red apple" --seed 7 --output apple.png
+    launch.py extensions list
     launch.py upscale small.png --upscaler Lanczos --scale 2 --output large.png
     launch.py doctor | test | bench | train | evaluate | dataset
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from webui import flag_values
 from webui import log as logs
 from webui.errors import CannotStart, UserError
 from webui.settings import Settings
@@ -50,6 +52,7 @@ def _with_command(arguments: Sequence[str]) -> list[str]:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    from webui.extensions.command import add_flags
     from webui.generate import add_request_flags
 
     parser = argparse.ArgumentParser(prog="launch.py", description="Easel, a latent-diffusion web UI.")
@@ -62,11 +65,15 @@ def make_parser() -> argparse.ArgumentParser:
         "--api-auth", type=_accounts, default=(), metavar="USER:PASSWORD[,…]",
         help="who may use AUTOMATIC1111's API, by basic authentication",
     )  # fmt: skip
-    serving.add_argument("--port", type=_port, default=7860, help="port to listen on (%(default)s; 0: any free one)")
+    serving.add_argument(
+        "--port", type=flag_values.port, default=7860, help="port to listen on (%(default)s; 0: any free one)"
+    )
     serving.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _add_folders(serving)
     _add_device(serving)
-    serving.add_argument("--workers", type=_count, default=1, help="engine processes (%(default)s)")
+    serving.add_argument("--workers", type=flag_values.count, default=1, help="engine processes (%(default)s)")
+    serving.add_argument("--extensions-dir", type=Path, default=Settings.extensions_dir, help="folder of extensions")
+    serving.add_argument("--safe-mode", action="store_true", help="start without any extension")
     serving.add_argument("--verbose", action="store_true", help="log details, prompts included")
 
     generating = _command(commands, "generate", generate, "make pictures without a browser")
@@ -81,7 +88,9 @@ def make_parser() -> argparse.ArgumentParser:
     examining = _command(commands, "doctor", doctor, "say what is there and what is missing, to copy into a report")
     _add_folders(examining)
     _add_device(examining)
-    examining.add_argument("--port", type=_port, default=7860, help="port to look at (%(default)s)")
+    examining.add_argument("--port", type=flag_values.port, default=7860, help="port to look at (%(default)s)")
+
+    add_flags(_command(commands, "extensions", extensions, "install, review, enable and remove extensions"))
 
     _command(commands, "test", run_tests, "lint, types and tests; further arguments go to pytest")
 
@@ -170,7 +179,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument(
+        "--device", type=flag_values.device, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)"
+    )
 
 
 def _accounts(text: str) -> tuple[tuple[str, str], ...]:
@@ -178,25 +189,6 @@ def _accounts(text: str) -> tuple[tuple[str, str], ...]:
     if not all(user and password for user, password in accounts):
         raise argparse.ArgumentTypeError("it must be USER:PASSWORD, or several of them with commas between")
     return accounts
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port: it goes from 0 to 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of workers: 1 to 64")
-    return int(text)
-
-
-def _device(text: str) -> str:
-    kind, _, number = text.partition(":")
-    if text not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a device: auto, cpu, cuda or cuda:N")
-    return text
 
 
 def _extra_models(flags: argparse.Namespace) -> tuple[Path, ...]:
@@ -221,6 +213,8 @@ def serve(flags: argparse.Namespace) -> int:
         outputs_dir=flags.outputs_dir.absolute(),
         device=flags.device,
         workers=flags.workers,
+        extensions_dir=flags.extensions_dir.absolute(),
+        safe_mode=flags.safe_mode,
         api_accounts=flags.api_auth,
     )
     check_folders(settings)
@@ -266,6 +260,15 @@ def doctor(flags: argparse.Namespace) -> int:
     )
     for line in report(settings):
         print(line, flush=True)
+    return 0
+
+
+def extensions(flags: argparse.Namespace) -> int:
+    from webui.extensions.command import run
+
+    logs.set_up(None, quiet=True)
+    for line in run(flags):
+        print(line)
     return 0
 
 

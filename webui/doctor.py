@@ -15,6 +15,7 @@ from pathlib import Path
 
 import webui
 from webui.errors import CannotStart, CheckpointError
+from webui.extensions.desk import shelf_of
 from webui.library import Library
 from webui.settings import Settings
 from webui.startup import bind, is_easel, not_writable, url_of
@@ -50,6 +51,7 @@ def report(settings: Settings) -> Iterator[str]:
     yield from _machine(settings)
     yield from _folders(settings)
     yield from _models(settings)
+    yield _extensions(settings)
     yield _port(settings)
     yield from _torch()
 
@@ -94,6 +96,13 @@ def _models(settings: Settings) -> Iterator[str]:
         )
         kind = ", ".join(filter(None, told))
         yield f"  {passport.name}: {kind}{f'; PROBLEM: {passport.problem}' if passport.problem else ''}"
+
+
+def _extensions(settings: Settings) -> str:
+    """By name: enabled, disabled, or why Easel disabled it."""
+    found = shelf_of(settings).all().values()
+    states = (f"{each.name} ({each.problem or ('enabled' if each.enabled else 'disabled')})" for each in found)
+    return f"extensions: {', '.join(states) or 'none'}"
 
 
 def _port(settings: Settings) -> str:

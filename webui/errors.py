@@ -13,6 +13,8 @@
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
     ├── CannotSaveStyles           the styles file does not take a change           HTTP 507
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
+    ├── ExtensionError             an extension cannot be installed, enabled or used HTTP 422
+    ├── NotOperator                only who reads the console may do this          HTTP 403
     ├── CannotSaveGallery          the gallery's files do not take a change         HTTP 507
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
     ├── JobFailed                  the job that a client waits for failed           HTTP 500
@@ -186,6 +188,18 @@ class CannotSaveStyles(UserError):
             path=path,
             reason=reason,
         )
+
+
+class ExtensionError(UserError):
+    """An extension cannot be installed, enabled or used."""
+
+    status = 422
+
+
+class NotOperator(UserError):
+    """Only whoever reads the console may do this."""
+
+    status = 403
 
 
 class JobFailed(UserError):

@@ -128,6 +128,8 @@ class Warning(Event):
 
     kind = "warning"
     text: Sentence
+    extension: str = ""
+    """Name of the extension that failed, if that is what it is about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,7 @@ class Done(Event):
 
     kind = "done"
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"."""
+    """Seconds by phase: "loading", "encoding", "sampling", "decoding", "total"; "<extension>.<hook>" within them."""
     receipt: tuple[Sentence, ...] = ()
     """What happened on the way, in order."""
 

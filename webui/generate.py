@@ -4,9 +4,12 @@ Uses a queue and folders of its own, gone when the command ends, so a running se
 """
 
 import argparse
+import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ from tqdm import tqdm
 
 from webui.contract import Signal
 from webui.errors import CannotSave, Conflict, InvalidRequest, UserError
+from webui.extensions.desk import EXTENSIONS
 from webui.params import Parameter, parameters
 from webui.requests import REQUESTS, build
 from webui.settings import Settings
@@ -39,6 +43,10 @@ SHORT_FLAGS = {
 """Further spellings beside the field's own name."""
 
 
+VALUES: Mapping[object, Callable[[str], Any]] = {int: int, float: float, str: str}
+"""How a value is read; of any other type it is JSON."""
+
+
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
     """One flag per field of the request; limits and words come from the field."""
     for name, parameter in _fields().items():
@@ -60,8 +68,8 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
         elif name != "preview":  # nobody watches
             spellings = [f"--{name.replace('_', '-')}", *([SHORT_FLAGS[name]] if name in SHORT_FLAGS else [])]
             parser.add_argument(
-                *spellings, dest=name, type=parameter.type, default=argparse.SUPPRESS, help=flag_help(parameter),
-                metavar=name.rpartition("_")[2].upper(),
+                *spellings, dest=name, type=VALUES.get(parameter.type, json.loads), default=argparse.SUPPRESS,
+                help=flag_help(parameter), metavar=name.rpartition("_")[2].upper(),
             )  # fmt: skip
 
 
@@ -106,6 +114,7 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
         )
     with tempfile.TemporaryDirectory(prefix="easel-") as folder:
         own = replace(settings, data_dir=Path(folder) / "data", outputs_dir=Path(folder) / "outputs")
+        _keep_extensions(settings.data_dir, own.data_dir)
         app = create_app(own)
         try:
             app.library.find(values.get("checkpoint", ""))  # a wrong name is told before the engine starts
@@ -119,6 +128,13 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
             for source, target in made:
                 write(source.read_bytes(), target, overwrite=overwrite)
     return [target for _, target in made]
+
+
+def _keep_extensions(data_dir: Path, own: Path) -> None:
+    """What is enabled on the page is enabled here."""
+    own.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        shutil.copy(data_dir / EXTENSIONS, own / EXTENSIONS)
 
 
 def targets(output: Path, count: int) -> list[Path]:

@@ -3,9 +3,11 @@ taken, every model and picture that it names looked up. Knows no jobs; trainings
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from webui.errors import InvalidRequest, UnknownName
+from webui.extensions.options import Values
 from webui.inputs import Inputs
 from webui.library import Library
 from webui.options import OptionsFile
@@ -29,9 +31,11 @@ class Intake:
         inputs: Inputs,
         prompts: PromptDesk,
         upscalers: Callable[[], Sequence[str]],
+        extensions: Callable[[Values], dict[str, dict[str, Any]]],
     ) -> None:
+        """`upscalers` are those that are here; `extensions` checks what extensions are told, and raises."""
         self._library, self._options = library, options
-        self._inputs, self._prompts, self._upscalers = inputs, prompts, upscalers
+        self._inputs, self._prompts, self._upscalers, self._extensions = inputs, prompts, upscalers, extensions
 
     def request(self, kind: str, values: Mapping[str, Any]) -> Request:
         """A resolved request for a picture. `kind` is a key of `REQUESTS`.
@@ -59,7 +63,7 @@ class Intake:
         request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
         assert isinstance(request, PictureRequest)
         self._check_names(request)
-        return request
+        return replace(request, extensions=self._extensions(request.extensions))
 
     def _check_names(self, request: PictureRequest) -> None:
         if request.refiner:

@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from annotated_types import GroupedMetadata
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+from webui.errors import UnknownName
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Param(GroupedMetadata):
     suggestions: str = ""
     """Whose files can be named: "checkpoints", "vae" or "upscalers" of the models folder."""
 
+    values: tuple[str, ...] = ()
+    """The possible values of an extension's option, where no registry has them."""
+
     def __iter__(self) -> typing.Iterator[object]:
         limits: dict[str, Any] = {"description": self.help, "title": self.label}
         if self.minimum is not None or self.maximum is not None:
@@ -37,6 +42,13 @@ class Param(GroupedMetadata):
         if self.max_length is not None:
             limits["max_length"] = self.max_length
         yield Field(**limits)
+        if self.values:
+            yield AfterValidator(self._one_of_values)
+
+    def _one_of_values(self, value: str) -> str:
+        if value not in self.values:
+            raise UnknownName("value", value, self.values)
+        return value
 
 
 @dataclass(frozen=True)
@@ -60,10 +72,14 @@ def _declared(request_type: type) -> Mapping[str, Parameter]:
     hints = get_type_hints(request_type, include_extras=True)
     return MappingProxyType(
         {
-            field.name: _parameter(field.name, hints[field.name], field.default)
+            field.name: _parameter(field.name, hints[field.name], _default(field))
             for field in dataclasses.fields(request_type)
         }
     )
+
+
+def _default(field: "dataclasses.Field[Any]") -> object:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _parameter(name: str, hint: object, default: object) -> Parameter:

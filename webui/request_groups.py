@@ -3,9 +3,11 @@
 Each checks itself. Knows neither kinds nor how a request is built or refused.
 """
 
+import re
+from dataclasses import field
 from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest
@@ -108,6 +110,39 @@ class NoiseFields:
         Param(0, 2048, step=8, label="Resize seed from height",
               help="The height that belongs to it; both must be named."),
     ] = 0  # fmt: skip
+
+
+PICTURE_ID = re.compile(r"[0-9a-f]{32}")
+
+Option = bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=20_000)]
+"""A value that an extension's option can have."""
+OptionName = Annotated[str, Field(max_length=60)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExtensionFields:
+    """What extensions are told. Which of them there are, and what their options may be, is checked by `App.submit`:
+    a job that waits must stay readable when an extension is removed."""
+
+    extensions: Annotated[
+        dict[OptionName, dict[OptionName, Option]],
+        Param(label="Extensions", help="Options of extensions: for each extension those that differ from its own."),
+    ] = field(default_factory=dict)
+
+    @property
+    def extension_inputs(self) -> tuple[str, ...]:
+        """Ids of the uploaded pictures among the options."""
+        options = (value for named in self.extensions.values() for value in named.values())
+        return tuple(value for value in options if isinstance(value, str) and PICTURE_ID.fullmatch(value))
+
+
+def public_options(request: ExtensionFields) -> dict[str, dict[str, Option]]:
+    """The options that a picture may tell everybody: without ids of private uploads."""
+    told = {
+        name: {option: value for option, value in named.items() if value not in request.extension_inputs}
+        for name, named in request.extensions.items()
+    }
+    return {name: named for name, named in told.items() if named}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -17,6 +17,7 @@ from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
 from webui.request_groups import (
+    ExtensionFields,
     HiresFields,
     ModelFields,
     NoiseFields,
@@ -38,7 +39,7 @@ MAX_SCHEDULE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PictureRequest(NoiseFields, ModelFields, SamplerFields, Request):
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, Request):
     """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
@@ -113,6 +114,10 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, Request):
     @property
     def summary(self) -> str:
         return self.prompt
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.extension_inputs
 
     def seed_of(self, picture: int) -> int:
         """Seed of picture `picture` (0-based over all batches): that seed alone gives the same picture.
@@ -209,7 +214,7 @@ class ImageToImage(PictureRequest):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.image,)
+        return self.image, *self.extension_inputs
 
     @property
     def steps(self) -> int:
@@ -263,13 +268,14 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.image, self.mask) if name)
+        return *(name for name in (self.image, self.mask) if name), *self.extension_inputs
 
 
 REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint, Upscale)), **TRAIN_REQUESTS}
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
+Constructed = TypeVar("Constructed")
 
 
 def build(kind: str, values: Mapping[str, Any]) -> Request:
@@ -279,7 +285,11 @@ def build(kind: str, values: Mapping[str, Any]) -> Request:
     """
     if kind not in REQUESTS:
         raise UnknownName("kind of job", kind, REQUESTS)
-    request_type = REQUESTS[kind]
+    return construct(REQUESTS[kind], values)
+
+
+def construct(request_type: type[Constructed], values: Mapping[str, Any]) -> Constructed:
+    """A strict dataclass of `Param`s, a request or the options of an extension, as `build` does it."""
     if unknown := [name for name in values if name not in parameters(request_type)]:
         raise UnknownName("field", str(unknown[0]), parameters(request_type))
     try:
@@ -288,7 +298,7 @@ def build(kind: str, values: Mapping[str, Any]) -> Request:
         raise _refusal(request_type, error) from error
 
 
-def _with_canonical_names(request_type: type[Request], values: Mapping[str, Any]) -> dict[str, Any]:
+def _with_canonical_names(request_type: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Split an old joined sampler name ("DPM++ 2M Karras") and let whole floats stand for integers."""
     types = {name: declared.type for name, declared in parameters(request_type).items()}
     result: dict[str, Any] = {
@@ -306,7 +316,7 @@ def _with_canonical_names(request_type: type[Request], values: Mapping[str, Any]
     return result
 
 
-def _refusal(request_type: type[Request], error: ValidationError) -> InvalidRequest:
+def _refusal(request_type: type, error: ValidationError) -> InvalidRequest:
     """Names the first wrong value and what it may be."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else ""
@@ -338,6 +348,8 @@ def _possible(declared: Parameter) -> Sentence:
     param = declared.param
     if declared.type is bool:
         return Sentence("true or false")
+    if declared.type not in (str, int, float):
+        return Sentence("options by extension")
     if declared.type is str or param.minimum is None or param.maximum is None:
         return Sentence("text") if declared.type is str else Sentence("a number")
     least, most = f"{param.minimum:,}", f"{param.maximum:,}"

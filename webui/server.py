@@ -90,6 +90,9 @@ def _ready(app: App, announce: Announce) -> None:
     _later(PAGE_SECONDS, app.let_engines_start)
     address = url_of(settings)
     announce(f"Easel is at {address}    (stop with Ctrl+C)")
+    announce(f"Operator token, for installing and enabling extensions: {settings.operator_token}")
+    if settings.safe_mode:
+        announce("Safe mode: no extension runs.")
     if settings.listen:
         announce(f"Programs use the header  Authorization: Bearer {settings.token}")
     elif settings.open_browser:

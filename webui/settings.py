@@ -25,12 +25,17 @@ class Settings:
     extra_models: tuple[Path, ...] = ()
     """Model folders of AUTOMATIC1111 and ComfyUI, or an extra_model_paths.yaml of theirs."""
     outputs_dir: Path = ROOT / "outputs"
+    extensions_dir: Path = ROOT / "extensions"
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     workers: int = 1
+    safe_mode: bool = False
+    """No extension runs."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     """Opens the page from another machine; printed once in the console when `listen` is on."""
 
+    operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
+    """Shown by the console alone: whoever knows it may install and enable extensions."""
     api_accounts: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """(user, password) of the clients of AUTOMATIC1111's API; with any, that API asks for one on loopback too."""
 

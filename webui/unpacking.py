@@ -25,8 +25,10 @@ ENCRYPTED = 0x1
 BLOCK = 2**20
 
 
-def unpack(archive: Path, folder: Path) -> list[Sentence]:
+def unpack(archive: Path, folder: Path, *, most_bytes: int | None = None) -> list[Sentence]:
     """Unpack a .zip into `folder`, which is made; a single folder around everything is left out.
+
+    `most_bytes`: how much it may become, where that is less than `MOST_BYTES`.
 
     Returns what was wrong with single files. Raises `InvalidRequest` for what is no .zip or a hostile one, `OSError`
     when the disk does not take it.
@@ -34,12 +36,12 @@ def unpack(archive: Path, folder: Path) -> list[Sentence]:
     folder.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
-            return _unpack(opened, archive.name, folder)
+            return _unpack(opened, archive.name, folder, MOST_BYTES if most_bytes is None else most_bytes)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise InvalidRequest("{name} cannot be unpacked: it is damaged or no .zip file.", name=archive.name) from error
 
 
-def _unpack(opened: zipfile.ZipFile, name: str, folder: Path) -> list[Sentence]:
+def _unpack(opened: zipfile.ZipFile, name: str, folder: Path, left: int) -> list[Sentence]:
     entries = [entry for entry in opened.infolist() if not entry.is_dir()]
     if len(entries) > MOST_FILES:
         raise InvalidRequest("{name} holds more than {most} files.", name=name, most=f"{MOST_FILES:,}")
@@ -47,7 +49,6 @@ def _unpack(opened: zipfile.ZipFile, name: str, folder: Path) -> list[Sentence]:
     roots = {path.parts[0] for path in paths}
     around = 1 if len(roots) == 1 and all(len(path.parts) > 1 for path in paths) else 0
     problems: list[Sentence] = []
-    left = MOST_BYTES
     for entry, path in zip(entries, paths, strict=True):
         inside = PurePosixPath(*path.parts[around:])
         if _is_left_behind(inside):

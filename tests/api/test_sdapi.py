@@ -243,6 +243,11 @@ def test_the_model_can_be_chosen_for_everybody_and_nothing_else_is_changed(api: 
     api.util_set_model("one")
     assert app.options.current.default_checkpoint == "one"
     assert api.util_get_current_model() == "one"
+    sha256 = app.library.passports()["one"].sha256  # made, so that it is known from now on
+    assert api.util_get_current_model() == f"one [{sha256[:10]}]"
+    for name in (sha256[:10], sha256, f"one [{sha256[:10]}]"):
+        assert api.session.post(f"{api.baseurl}/options", json={"sd_model_checkpoint": name}).status_code == 200
+    assert api.get_sd_models()[0]["hash"] == sha256[:10]
     answer = api.session.post(f"{api.baseurl}/options", json={"sd_model_checkpoint": "one", "outdir_samples": "/etc"})
     assert answer.status_code == 422
 

@@ -31,7 +31,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers and its engine is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        folders = {"data": self.home / "data", "models": self._models_dir, "outputs": self.home / "outputs"}
+        folders = {name: self.home / name for name in ("data", "outputs", "extensions")} | {"models": self._models_dir}
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
         flags = [part for name, folder in folders.items() for part in (f"--{name}-dir", str(folder))]

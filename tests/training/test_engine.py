@@ -49,7 +49,7 @@ def folders(tmp_path: Path, tiny_models_dir: Path) -> TrainFolders:
 def engine(folders: TrainFolders) -> Any:
     from webui.workers.engines import make_engine
 
-    return make_engine(folders, "cpu", 0)
+    return make_engine(folders, "cpu", None, 0)
 
 
 def run(engine: Any, job: Job, told: Callable[[], Signal | None] = lambda: None) -> list[Event]:

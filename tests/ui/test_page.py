@@ -48,7 +48,7 @@ def test_gradio_checks_which_files_a_request_names(client: TestClient, app: App)
     fastapi = client.app
     assert isinstance(fastapi, FastAPI)
     mounted = fastapi.routes[-1].app  # type: ignore[attr-defined]
-    assert mounted.gradio_app.get_blocks().has_launched is True
+    assert mounted.app.gradio_app.get_blocks().has_launched is True
     for path in (
         "/gradio_api/file=/etc/passwd",
         "/gradio_api/file=webui/settings.py",

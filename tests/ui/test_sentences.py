@@ -18,8 +18,9 @@ from webui.sentences import PLACEHOLDER, Sentence
 from webui.settings import ROOT
 
 CONSOLE_ONLY = (
-    "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/generate.py", "webui/jobs/schema.py", "webui/lock.py",
-    "webui/library/trees.py", "webui/startup.py", "webui/train.py", "webui/training/embedded/", "webui/upscale.py",
+    "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py", "webui/generate.py",
+    "webui/jobs/schema.py", "webui/lock.py", "webui/library/trees.py", "webui/startup.py", "webui/train.py",
+    "webui/training/embedded/", "webui/upscale.py",
 )  # fmt: skip
 """Commands, and what prevents the start: no page is there to show it."""
 
@@ -28,7 +29,7 @@ FIELDS = [field.param for kind in REQUESTS for field in parameters(REQUESTS[kind
 LABELS = {field.label for field in FIELDS}
 COMPUTED: dict[str, set[str]] = {
     "template": set(),  # in UserError itself
-    "what": {*CHOICES, "prompt", "negative prompt", "dataset", "first stage"},
+    "what": {*CHOICES, "extension", "value", "prompt", "negative prompt", "dataset", "first stage"},
     "declared.param.label": LABELS,
     "parameters(type(self))[name].param.label": LABELS,
     "param.help": {field.help for field in FIELDS},

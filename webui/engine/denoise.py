@@ -4,7 +4,7 @@ Knows samplers only by their contract and the model only as `denoise(x, sigma)`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -24,6 +24,14 @@ class Denoiser(Protocol):
     def is_full_precision(self) -> bool: ...
 
     def to_full_precision(self) -> None: ...
+
+
+class StepHooks(Protocol):
+    """What extensions change around a step."""
+
+    def before_step(self, x: torch.Tensor, /) -> torch.Tensor: ...
+
+    def after_step(self, x: torch.Tensor, pred_original: torch.Tensor, /) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class Plan:
     """Not 0: all noise after the first comes from generators of the pictures' seeds + this (AUTOMATIC1111's ENSD)."""
     until: int | None = None
     """Steps after which it ends although levels are left, for another plan to go on; None: it goes to the last."""
+
+    hooks: StepHooks | None = None
 
     @property
     def total(self) -> int:
@@ -113,22 +123,30 @@ def denoise(plan: Plan, state: SamplerState) -> Iterator[DenoiseStep]:
 
 def _advance(plan: Plan, state: SamplerState) -> tuple[Stepped, bool]:
     """One step, and whether it had to be repeated in fp32."""
+    if plan.hooks is not None:
+        state = replace(state, x=plan.hooks.before_step(state.x))
     step = plan.step(state)
     stepped = plan.sampler.step(plan.denoise, step)
     if _is_number(stepped):
-        return stepped, False
+        return _hooked(plan, stepped), False
     if not plan.denoise.is_full_precision:
         plan.denoise.to_full_precision()
         plan.noise.restore(state.noise)
         stepped = plan.sampler.step(plan.denoise, step)
         if _is_number(stepped):
-            return stepped, True
+            return _hooked(plan, stepped), True
     raise CheckpointError(
         "The checkpoint's prediction is not a number at step {step} of {total}, in full precision "
         "too. Lower the guidance scale or use another sampling method; if it stays, copy the checkpoint again.",
         step=state.index + 1,
         total=plan.total,
     )
+
+
+def _hooked(plan: Plan, stepped: Stepped) -> Stepped:
+    if plan.hooks is None:
+        return stepped
+    return replace(stepped, x=plan.hooks.after_step(stepped.x, stepped.pred_original))
 
 
 def _is_number(stepped: Stepped) -> bool:

@@ -13,6 +13,7 @@ from webui.engine import memory
 from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
 from webui.engine.embeddings import EmbeddingShelf
+from webui.engine.extensions import EngineExtensions
 from webui.engine.generation import Generation, Helpers
 from webui.engine.loading import load_checkpoint, with_vae
 from webui.engine.models import Components, ModelCache
@@ -22,6 +23,7 @@ from webui.engine.upscaling import Upscalers
 from webui.engine.upscaling.job import UpscaleJob
 from webui.errors import CheckpointError, UnknownName, UserError
 from webui.events import Event, Failed, Progress, Started
+from webui.extensions.shelf import Shelf
 from webui.library import Library, Passport
 from webui.requests import PictureRequest
 from webui.sentences import Sentence
@@ -31,19 +33,23 @@ from webui.upscalers import FOLDER as UPSCALERS
 log = logging.getLogger(__name__)
 
 
-def create_engine(models_dir: Path, device: str, worker: int = 0, *, library: Library | None = None) -> "PictureEngine":
+def create_engine(
+    models_dir: Path, device: str, worker: int = 0, shelf: Shelf | None = None, *, library: Library | None = None
+) -> "PictureEngine":
     """An engine that draws with the checkpoints in `models_dir`/checkpoints on "auto", "cpu", "cuda" or "cuda:N".
 
-    `library`: the models, where there are others than those. Several workers take the cards in turn. Raises
-    `CannotStart` for a device that is not there.
+    `shelf`: the extensions. `library`: the models, where there are others than those. Several workers take the cards
+    in turn. Raises `CannotStart` for a device that is not there.
     """
     chosen = pick_device(device, worker)
     models = library or Library(models_dir / "checkpoints")
-    shelf = EmbeddingShelf(
+    embeddings = EmbeddingShelf(
         models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings").values()]
     )
     upscalers = Upscalers(models_dir / UPSCALERS, chosen)
-    return PictureEngine(models, chosen, fastest_attention(chosen.torch_device), shelf, upscalers=upscalers)
+    attention = fastest_attention(chosen.torch_device)
+    extensions = EngineExtensions(shelf, models_dir, models)
+    return PictureEngine(models, chosen, attention, embeddings, upscalers=upscalers, extensions=extensions)
 
 
 class PictureEngine:
@@ -57,11 +63,13 @@ class PictureEngine:
         embeddings: EmbeddingShelf | None = None,
         *,
         upscalers: Upscalers,
+        extensions: EngineExtensions | None = None,
     ) -> None:
         self._library = library
         self._upscalers = upscalers
         self._device = device
         self._attention = attention
+        self._extensions = extensions or EngineExtensions(None, Path(), library)
         self._models = ModelCache(
             lambda passport: load_checkpoint(passport, device, attention, embeddings),
             load_vae=lambda path, components: with_vae(components, path, device),
@@ -105,7 +113,8 @@ class PictureEngine:
         attention, device = self._attention, self._device.name
         receipt.note(Sentence("Drawn on {device} with the attention {attention}.", device=device, attention=attention))
         helpers = Helpers(lambda name: self._load(self._find(name), None, receipt), self._upscalers, receipt)
-        yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers).events()
+        extensions = self._extensions.begin(job, request, components, stopwatch, receipt, self.free_memory)
+        yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers, extensions).events()
 
     def _load(self, passport: Passport, vae: Path | None, receipt: Receipt) -> Components:
         """From memory or disk; the receipt tells what took time."""
@@ -153,6 +162,7 @@ class PictureEngine:
     def free_memory(self) -> None:
         """Forget the models in memory; the next job loads them again."""
         self._upscalers.clear()
+        self._extensions.clear()
         self._models.clear()
 
     def info(self) -> EngineInfo:

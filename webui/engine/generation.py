@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -17,6 +17,7 @@ from webui.contract import Job, Signal, SignalSource
 from webui.engine import state as states
 from webui.engine.beginning import Beginning, beginning_of
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
+from webui.engine.extensions import Runner
 from webui.engine.hires import check_upscaler, enlarged
 from webui.engine.latents import finished_latents
 from webui.engine.models import Components
@@ -32,6 +33,7 @@ from webui.engine.tiling import tiled
 from webui.engine.upscaling import Upscalers
 from webui.engine.vae import decode
 from webui.events import Cancelled, Checkpoint, Done, Event, Image, Paused, Progress, Warning
+from webui.extension import Step
 from webui.metadata import encode_png, infotext
 from webui.requests import PictureRequest, TextToImage
 from webui.sentences import Sentence
@@ -73,9 +75,13 @@ class Generation:
         signal: SignalSource,
         stopwatch: Stopwatch,
         helpers: Helpers,
+        extensions: Runner | None = None,
     ) -> None:
         self._job = job
+        self._asked = request
         self._request = request
+        """As extensions have prepared it."""
+        self._extensions = Runner() if extensions is None else extensions
         self._components = components
         self._model_hash = model_hash
         self._signal = signal
@@ -91,7 +97,11 @@ class Generation:
 
     def events(self) -> Iterator[Event]:
         """Everything from encoding to the final event."""
-        request = self._request
+        with closing(self._extensions):
+            yield from self._events()
+
+    def _events(self) -> Iterator[Event]:
+        self._request = request = self._extensions.prepare(self._asked)
         if isinstance(request, TextToImage) and request.hires:
             check_upscaler(request, self._helpers.upscalers)
         parts = self._components
@@ -99,9 +109,10 @@ class Generation:
             yield self._progress("encoding", 0, 0)
             with self._stopwatch.phase("encoding"):
                 self._beginning = beginning_of(request, self._job.inputs, parts)
-                self._passes = passes_of(request, parts, self._beginning, self._helpers.load)
+                self._passes = passes_of(request, parts, self._beginning, self._helpers.load, self._extensions.hold)
                 self._used = used_embeddings(each.prompts for each in self._passes)
             self._note_passes()
+            yield from self._extensions_said()
             yield from self._unknown_tags()
             yield from self._unfit_embeddings()
             yield from self._pictures()
@@ -125,6 +136,8 @@ class Generation:
             saved = SavedJob(self._after(saved, is_skipped=taken is Signal.SKIP))
             if saved.pictures:
                 yield self._checkpoint(saved)
+        self._extensions.close()
+        yield from self._extensions_said()
         yield Done(timings=self._stopwatch.timings(), receipt=self._receipt.sentences)
 
     def _note_passes(self) -> None:
@@ -140,7 +153,8 @@ class Generation:
                 self._receipt.note(told)
 
     def _unknown_tags(self) -> Iterator[Event]:
-        for tag in (tag for each in self._passes for tag in each.prompts.tags):
+        tags = [tag for each in self._passes for tag in each.prompts.tags]
+        for tag in (tag for tag in tags if not self._extensions.knows(tag)):
             written = f"<{tag.kind}:{tag.name}>"
             yield from self._warn(
                 Sentence("“{tag}” in the prompt has no effect: nothing here knows such tags.", tag=written)
@@ -200,8 +214,11 @@ class Generation:
             current = self._passes[number]
             if number > saved.number and state is not None and not current.continues:
                 latents, state = (yield from self._enlarge(saved.pictures, state, number)), None
-            with closing(current.denoiser(len(saved.pictures))) as denoiser:
+            self._extensions.hold(current.components, current.prompts.tags)
+            hooks = self._extensions or None
+            with closing(current.denoiser(len(saved.pictures), hooks)) as denoiser:
                 plan = current.plan([self._seeds(each, current) for each in saved.pictures], denoiser, latents)
+                plan = replace(plan, hooks=hooks)
                 begun = SavedJob(saved.pictures, state or plan.first_state(), number)
                 taken, state = yield from self._walk(begun, plan, denoiser, preview)
             if taken is not None:
@@ -219,12 +236,14 @@ class Generation:
         assert state is not None
         steps = denoise(plan, state)
         while True:
+            self._extensions.step = _step(state, current, saved.pictures)
             denoiser.begin_step(state.index + 1)
             with self._stopwatch.phase("sampling"):
                 step = next(steps, None)
             if step is None:
                 return None, state
             state = step.state
+            yield from self._extensions_said()
             yield from self._after_step(saved.pictures, step, current, preview)
             taken = yield from self._heed(SavedJob(saved.pictures, state, saved.number))
             if taken is not None:
@@ -281,11 +300,11 @@ class Generation:
             yield self._progress("decoding", picture, self._steps)
             with self._stopwatch.phase("decoding"):
                 decoded = decode(self._components.vae, latents[number])
-                image = self._beginning.finish(decoded.image, latents[number])
-                text = infotext(
-                    self._request, picture, model_hash=self._model_hash, version=__version__, extra=self._used
-                )
-                png = encode_png(image, self._request, picture, text)
+                image = self._extensions.after_decode(self._beginning.finish(decoded.image, latents[number]), picture)
+                extra = {**self._used, **self._extensions.before_save(image, picture)}
+                text = infotext(self._request, picture, model_hash=self._model_hash, version=__version__, extra=extra)
+                png = encode_png(image, self._asked, picture, text)
+            yield from self._extensions_said()
             if decoded.warning:
                 yield from self._warn(decoded.warning)
             width, height = image.size
@@ -305,9 +324,22 @@ class Generation:
         self._checkpoint_at = time.monotonic() + SECONDS_BETWEEN_CHECKPOINTS
         return Checkpoint(state=states.dump(saved))
 
-    def _warn(self, told: Sentence) -> Iterator[Event]:
+    def _extensions_said(self) -> Iterator[Event]:
+        for warning in self._extensions.taken_warnings():
+            yield from self._warn(warning.text, warning.extension)
+
+    def _warn(self, told: Sentence, extension: str = "") -> Iterator[Event]:
         """The same warning once per job."""
         if told not in self._warned:
             self._warned.add(told)
             self._receipt.note(told)
-            yield Warning(text=told)
+            yield Warning(text=told, extension=extension)
+
+
+def _step(state: SamplerState, current: Pass, pictures: tuple[int, ...]) -> Step:
+    """The step that comes next, as extensions are told of it; after the last one, that one."""
+    index = min(state.index, current.until - 1)
+    return Step(
+        index=index + 1, total=len(current.sigmas) - 1, phase=current.phase, pictures=pictures,
+        sigma=current.sigmas[max(index, 0)],
+    )  # fmt: skip

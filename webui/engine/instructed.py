@@ -8,7 +8,7 @@ import math
 import torch
 
 from webui.engine.models import Components
-from webui.engine.prediction import GuidedDenoiser
+from webui.engine.prediction import CallHooks, GuidedDenoiser
 from webui.engine.text import PlannedPrompts
 
 
@@ -23,9 +23,10 @@ class InstructedDenoiser(GuidedDenoiser):
         guidance_scale: float,
         channels: torch.Tensor,
         image_guidance_scale: float,
+        hooks: CallHooks | None = None,
     ) -> None:
         self._image_guidance_scale = image_guidance_scale
-        super().__init__(components, prompts, pictures, guidance_scale, channels)
+        super().__init__(components, prompts, pictures, guidance_scale, channels, hooks)
 
     def _predictions(self, x: torch.Tensor, sigma: float) -> tuple[torch.Tensor | None, torch.Tensor]:
         """Both moved by what the picture adds, so that guidance by words gives the equation."""

@@ -17,7 +17,7 @@ from webui.engine.image_channels import blank_channels, is_instructed
 from webui.engine.instructed import InstructedDenoiser
 from webui.engine.latents import LatentShape, latent_shape
 from webui.engine.models import Components
-from webui.engine.prediction import GuidedDenoiser
+from webui.engine.prediction import CallHooks, GuidedDenoiser
 from webui.engine.samplers import Sampler, SamplerOptions, find_sampler
 from webui.engine.seeds import PictureNoise, Seeds
 from webui.engine.sigmas import ScheduleOptions, Sigmas
@@ -26,10 +26,14 @@ from webui.engine.text import PlannedPrompts
 from webui.errors import InvalidRequest
 from webui.prompt.plan import finish, plan
 from webui.prompt.schedule import Clock, clock
+from webui.prompt.tags import Tag
 from webui.registry import SAME_SAMPLER, SAME_SCHEDULE
 from webui.requests import ImageToImage, PictureRequest, TextToImage
 
 FIRST, HIRES = "sampling", "hires"
+
+Hold = Callable[[Components, tuple[Tag, ...]], None]
+"""Called before a prompt with these tags is encoded: extensions may change the text encoders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +61,13 @@ class Pass:
     before: int = 0
     """Steps of the walks before this one."""
 
-    def denoiser(self, pictures: int) -> GuidedDenoiser:
+    def denoiser(self, pictures: int, hooks: CallHooks | None = None) -> GuidedDenoiser:
         """Of so many pictures at once. Close it when the pass is over."""
         parts, prompts, scale, channels = self.components, self.prompts, self.guidance_scale, self.beginning.channels
         if channels is not None and is_instructed(parts) and isinstance(self.words, ImageToImage):
-            return InstructedDenoiser(parts, prompts, pictures, scale, channels, self.words.image_guidance_scale)
-        return GuidedDenoiser(parts, prompts, pictures, scale, channels)
+            image_scale = self.words.image_guidance_scale
+            return InstructedDenoiser(parts, prompts, pictures, scale, channels, image_scale, hooks)
+        return GuidedDenoiser(parts, prompts, pictures, scale, channels, hooks)
 
     def plan(self, seeds: Sequence[Seeds], denoiser: Denoiser, latents: torch.Tensor | None = None) -> Plan:
         """The walk for the pictures of these seeds; `latents` of the pass before it stand in for its own beginning."""
@@ -87,19 +92,23 @@ class Pass:
 
 
 def passes_of(
-    request: PictureRequest, components: Components, beginning: Beginning, load: Callable[[str], Components]
+    request: PictureRequest,
+    components: Components,
+    beginning: Beginning,
+    load: Callable[[str], Components],
+    hold: Hold,
 ) -> tuple[Pass, ...]:
     """At least one. `load` gives the components of a checkpoint that the request names beside its own."""
-    first = _first(request, components, beginning)
+    first = _first(request, components, beginning, hold)
     row: tuple[Pass, ...] = (first,)
     if isinstance(request, TextToImage) and request.hires:
-        row = (first, _hires(request, first))
+        row = (first, _hires(request, first, hold))
     if not request.refiner:
         return row
-    return *row[:-1], *_refined(row[-1], load(request.refiner))
+    return *row[:-1], *_refined(row[-1], load(request.refiner), hold)
 
 
-def _first(request: PictureRequest, components: Components, beginning: Beginning) -> Pass:
+def _first(request: PictureRequest, components: Components, beginning: Beginning, hold: Hold) -> Pass:
     sampler = find_sampler(request.sampler)
     levels = sampler.levels(request.schedule, components.table, request.num_inference_steps, schedule_options(request))
     if isinstance(request, ImageToImage):
@@ -112,7 +121,7 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
         components=components,
         words=request,
         timing=timing,
-        prompts=planned_prompts(request, components, timing, request.guidance_scale),
+        prompts=planned_prompts(request, components, timing, request.guidance_scale, hold),
         guidance_scale=request.guidance_scale,
         sampler=sampler,
         sigmas=sigmas,
@@ -122,7 +131,7 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
     )
 
 
-def _hires(request: TextToImage, first: Pass) -> Pass:
+def _hires(request: TextToImage, first: Pass, hold: Hold) -> Pass:
     components = first.components
     sampler = first.sampler if request.hires_sampler == SAME_SAMPLER else find_sampler(request.hires_sampler)
     schedule = request.schedule if request.hires_schedule == SAME_SCHEDULE else request.hires_schedule
@@ -145,7 +154,7 @@ def _hires(request: TextToImage, first: Pass) -> Pass:
         components=components,
         words=words,
         timing=timing,
-        prompts=planned_prompts(words, components, timing, guidance_scale),
+        prompts=planned_prompts(words, components, timing, guidance_scale, hold),
         guidance_scale=guidance_scale,
         sampler=sampler,
         sigmas=sigmas,
@@ -156,7 +165,7 @@ def _hires(request: TextToImage, first: Pass) -> Pass:
     )
 
 
-def _refined(whole: Pass, refiner: Components) -> tuple[Pass, ...]:
+def _refined(whole: Pass, refiner: Components, hold: Hold) -> tuple[Pass, ...]:
     """The pass as two: the second model takes over where `refiner_switch_at` says."""
     if refiner.latent_channels != whole.components.latent_channels or refiner.image_channels:
         raise InvalidRequest(
@@ -167,7 +176,7 @@ def _refined(whole: Pass, refiner: Components) -> tuple[Pass, ...]:
     switch = switch_step(whole, whole.words.refiner_switch_at)
     if switch == whole.until:
         return (whole,)
-    prompts = planned_prompts(whole.words, refiner, whole.timing, whole.guidance_scale)
+    prompts = planned_prompts(whole.words, refiner, whole.timing, whole.guidance_scale, hold)
     beginning = replace(whole.beginning, channels=None)
     second = replace(whole, components=refiner, prompts=prompts, continues=True, beginning=beginning)
     return replace(whole, until=switch), second
@@ -183,7 +192,7 @@ def switch_step(whole: Pass, switch_at: float) -> int:
 
 
 def planned_prompts(
-    request: PictureRequest, components: Components, timing: Clock, guidance_scale: float
+    request: PictureRequest, components: Components, timing: Clock, guidance_scale: float, hold: Hold
 ) -> PlannedPrompts:
     """The request's prompts, read for a pass of that clock and encoded. Raises `InvalidRequest`."""
     positive = plan(finish(request.prompt), timing, emphasis=request.emphasis)
@@ -197,6 +206,7 @@ def planned_prompts(
             "This checkpoint's text encoder has {layers} layers, so clip skip can be {layers} at most.",
             layers=encoder.layers,
         )
+    hold(components, positive.tags)
     return PlannedPrompts(encoder, positive, negative, emphasis=request.emphasis, clip_skip=request.clip_skip)
 
 

@@ -5,12 +5,14 @@ Adds guidance and turns what the network predicts into the picture estimate. Kar
 """
 
 import math
+from typing import Any, Protocol
 
 import torch
 
 from webui.engine.guidance import classifier_free_guidance
 from webui.engine.models import Components
-from webui.engine.text import Encoded, PlannedPrompts
+from webui.engine.text import Conditioning, Encoded, PlannedPrompts
+from webui.extension import Guidance, UnetInputs
 
 POSITIVE_SCORE, NEGATIVE_SCORE = 6.0, 2.5
 """Aesthetic scores that SDXL's refiner is told beside prompt and negative prompt."""
@@ -40,6 +42,28 @@ def _score(is_negative: bool) -> float:
     return NEGATIVE_SCORE if is_negative else POSITIVE_SCORE
 
 
+def _further(inputs: UnetInputs) -> dict[str, Any]:
+    """Arguments of the UNet that only extensions give: an argument that is there at all changes what a UNet does."""
+    names = (
+        "down_block_additional_residuals", "mid_block_additional_residual", "down_intrablock_additional_residuals",
+        "cross_attention_kwargs",
+    )  # fmt: skip
+    given = {name: getattr(inputs, name) for name in names}
+    if given["down_intrablock_additional_residuals"] is not None:  # a UNet takes them out of a list, one by one
+        given["down_intrablock_additional_residuals"] = list(given["down_intrablock_additional_residuals"])
+    return {name: value for name, value in given.items() if value is not None and value != {}}
+
+
+class CallHooks(Protocol):
+    """What extensions change about a call of the network."""
+
+    def conditioning(self, conditioning: Conditioning, /) -> Conditioning: ...
+
+    def unet_inputs(self, inputs: UnetInputs, /) -> UnetInputs: ...
+
+    def guidance(self, guidance: Guidance, /) -> torch.Tensor: ...
+
+
 class GuidedDenoiser:
     """The UNet under a prompt. `close` undoes what `to_full_precision` did to the shared weights."""
 
@@ -50,10 +74,12 @@ class GuidedDenoiser:
         pictures: int,
         guidance_scale: float,
         channels: torch.Tensor | None = None,
+        hooks: CallHooks | None = None,
     ) -> None:
         """`channels` (1, n, height, width): what the checkpoint sees beside the latents, `image_channels.py`."""
         self._components = components
         self._channels = channels
+        self._hooks = hooks
         self._prompts, self._pictures = prompts, pictures
         self._guidance_scale = guidance_scale
         self._dtype = components.dtype
@@ -61,7 +87,10 @@ class GuidedDenoiser:
 
     def begin_step(self, step: int) -> None:
         """All calls until the next one are of `step`, counted from 1: prompts may change from step to step."""
-        self._conditioning = self._prompts.at(step, self._pictures).to(self._dtype)
+        conditioning = self._prompts.at(step, self._pictures)
+        if self._hooks is not None:
+            conditioning = self._hooks.conditioning(conditioning)
+        self._conditioning = conditioning.to(self._dtype)
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """(pictures, channels, height, width) fp32 in and out; `sigma` > 0."""
@@ -85,6 +114,13 @@ class GuidedDenoiser:
         prediction = noise_cond
         if noise_uncond is not None:
             prediction = classifier_free_guidance(noise_uncond, noise_cond, guidance_scale)
+            if self._hooks is not None:
+                prediction = self._hooks.guidance(
+                    Guidance(
+                        guided=prediction, noise_cond=noise_cond, noise_uncond=noise_uncond,
+                        guidance_scale=guidance_scale, x=x, sigma=sigma,
+                    )
+                )  # fmt: skip
         return to_pred_original(self._components.prediction_type, prediction, x, sigma)
 
     def _predictions(self, x: torch.Tensor, sigma: float) -> tuple[torch.Tensor | None, torch.Tensor]:
@@ -96,6 +132,7 @@ class GuidedDenoiser:
         table = self._components.table
         timestep = torch.tensor(table.timestep(sigma), dtype=torch.float32, device=x.device)
         latents = (x / math.sqrt(1 + sigma**2)).to(self._dtype)
+        self._sigma = sigma
         conds, weights, uncond = self._conditioning.conds, self._conditioning.weights, self._conditioning.uncond
         if uncond is None:
             return None, self._unet(latents, timestep, conds[0])
@@ -113,16 +150,30 @@ class GuidedDenoiser:
         self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded, is_blind: bool = False
     ) -> torch.Tensor:
         """The predictions under one text after the other, in one call; `is_blind` without what is seen beside them."""
-        seen = latents
+        inputs = UnetInputs(
+            latents=torch.cat([latents] * len(texts)),
+            timestep=timestep,
+            encoder_hidden_states=torch.cat([text.hidden for text in texts]),
+            unconditional_rows=len(latents) * sum(text is self._conditioning.uncond for text in texts),
+            sigma=self._sigma,
+            added_cond_kwargs=self._added(latents, texts),
+        )
+        if self._hooks is not None:
+            inputs = self._hooks.unet_inputs(inputs)
+        return self._call(inputs, is_blind=is_blind)
+
+    def _call(self, inputs: UnetInputs, *, is_blind: bool) -> torch.Tensor:
+        seen = inputs.latents
         if self._channels is not None:
             channels = torch.zeros_like(self._channels) if is_blind else self._channels
-            seen = torch.cat([latents, channels.to(latents.dtype).expand(len(latents), -1, -1, -1)], dim=1)
+            seen = torch.cat([seen, channels.to(seen.dtype).expand(len(seen), -1, -1, -1)], dim=1)
         output = self._components.unet(
-            torch.cat([seen] * len(texts)),
-            timestep,
-            encoder_hidden_states=torch.cat([text.hidden for text in texts]),
-            added_cond_kwargs=self._added(latents, texts),
+            seen,
+            inputs.timestep,
+            encoder_hidden_states=inputs.encoder_hidden_states,
+            added_cond_kwargs=inputs.added_cond_kwargs,
             return_dict=False,
+            **_further(inputs),
         )[0]
         assert isinstance(output, torch.Tensor)
         return output.float()  # before guidance, which multiplies the rounding of a half

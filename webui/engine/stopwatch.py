@@ -18,7 +18,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._seconds[name] += time.perf_counter() - begin
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - begin
 
     def timings(self) -> dict[str, float]:
         """All phases and "total", which also holds what lies between them."""

@@ -61,6 +61,8 @@ class Desk:
     """Set when the server ends."""
     models_changed: Callable[[], None]
     """Called when a training has put something into the models folder."""
+    witness: Callable[[JobRecord, Event], None]
+    """Told of every `Warning` and `Done`."""
 
 
 class Run:
@@ -128,6 +130,7 @@ class Run:
             case Image():
                 self._save(event)
             case Warning(text=text):
+                self._desk.witness(self.record, event)
                 self._insist(lambda: self._store.warn(self.record.id, text))
                 self._publish("warning", **text.to_json())
             case Started(pictures=pictures):
@@ -160,6 +163,7 @@ class Run:
             return
         match event:
             case Done(timings=timings, receipt=receipt):
+                self._desk.witness(self.record, event)
                 self._finish(JobState.DONE, "done", timings=timings, receipt=receipt)
             case Failed(error=error, text=text):
                 self.fail(error, text)

@@ -55,6 +55,7 @@ class Scheduler:
         *,
         announce_status: Callable[[], None] = lambda: None,
         models_changed: Callable[[], None] = lambda: None,
+        witness: Callable[[JobRecord, Event], None] = lambda record, event: None,
         cancel_patience: float = CANCEL_PATIENCE,
     ) -> None:
         self._store, self._trainings, self._hub = store, trainings, hub
@@ -74,7 +75,7 @@ class Scheduler:
         self._closing = threading.Event()
         self._desk = Desk(
             store=store, inputs=inputs, outputs=outputs, trainings=trainings, hub=hub, closing=self._closing,
-            models_changed=models_changed,
+            models_changed=models_changed, witness=witness,
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=self._dispatch, args=(worker,), name=f"jobs of {worker.name}", daemon=True)

@@ -66,9 +66,11 @@ class Library:
         """Every checkpoint by name, usable or not: Easel's own in order, then those of the other trees."""
         return self._passports
 
-    def shelf(self, shelf: str) -> Mapping[str, ShelfItem]:
-        """What lies on one of `SHELVES` beside the checkpoints, by name."""
+    def shelf(self, shelf: str, *, again: bool = False) -> Mapping[str, ShelfItem]:
+        """What lies on one of `SHELVES` beside the checkpoints, by name; `again`: look at the disk now."""
         with self._lock:
+            if again:
+                self._shelves.pop(shelf, None)
             if shelf not in self._shelves:
                 names = _names(self._look(shelf), _names_of_item)
                 told = self._known[shelf]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from webui.params import parameters
 from webui.prompt.weights import sections
 from webui.registry import SAME_SAMPLER, SAME_SCHEDULE, canonical_sampler
+from webui.request_groups import public_options
 from webui.requests import ImageToImage, Inpaint, PictureRequest, TextToImage
 
 Fields = dict[str, str | int | bool]
@@ -55,6 +56,8 @@ def infotext(
         "Emphasis": request.emphasis if request.emphasis != "Original" else None,
     }
     said = {key: value for key, value in own.items() if value is not None}
+    if options := public_options(request):
+        said["Extensions"] = json.dumps(options, ensure_ascii=False)
     fields = {**said, **(extra or {}), "Version": f"easel {version}"}
     lines = [request.prompt]
     if request.negative_prompt:

@@ -77,6 +77,8 @@ class Mapped:
             self._take_sampler(name, value)
         elif field == "schedule":
             self._take_schedule(name, value)
+        elif field == "extensions":
+            self._values[field] = read_json(value) if isinstance(value, str) else value
         elif declared.type in (int, float):
             self._take_number(name, declared, value)
         else:

@@ -58,6 +58,7 @@ FIELDS: Mapping[str, str] = {
     "Soft inpainting enabled": "soft_inpainting",
     **SOFT_INPAINTING,
     **OUTPAINTING,
+    "Extensions": "extensions",
     **SAMPLING,
 }
 """Key -> field of a request."""

@@ -66,14 +66,12 @@ def word_key(kind: str, name: str, what: str) -> str:
 
 def control(kind: str, parameter: Parameter, value: Any, **layout: Any) -> Any:
     """The control for `parameter` on the tab of `kind`, showing `value`. `layout` goes to the Gradio component."""
-    common = {
-        "label": word(word_key(kind, parameter.name, "label")),
-        "info": word(word_key(kind, parameter.name, "help")),
-        "value": value,
-        "elem_id": element_id(kind, parameter.name),
-        "interactive": True,
-        **layout,
-    }
+    common = {"value": value, "elem_id": element_id(kind, parameter.name), "interactive": True, **layout}
+    for name, what in (("label", "label"), ("info", "help")):
+        if name not in layout:  # those of an extension's option are its own, in its author's language
+            common[name] = word(word_key(kind, parameter.name, what))
+    if parameter.param.values:
+        return gr.Dropdown(choices=list(parameter.param.values), filterable=False, **common)
     if parameter.param.choices:
         return gr.Dropdown(choices=_choices(parameter.param.choices), filterable=False, **common)
     if parameter.param.suggestions:

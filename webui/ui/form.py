@@ -6,7 +6,7 @@ No value ever passes through a Python handler: the browser collects the controls
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -16,6 +16,8 @@ from webui.registry import CHOICES
 from webui.requests import REQUESTS
 
 SCRIPT = "easel/easel.js"
+OPTIONS = "extensions"
+"""The field that has no control of its own: what extensions are told."""
 
 
 def call(function: str, *arguments: Any) -> str:
@@ -38,6 +40,8 @@ class Form:
     """What an untouched form holds, without the checkpoint's own recommendations."""
     elsewhere: tuple[str, ...] = ()
     """Fields whose values the script brings: uploaded pictures."""
+    options: Mapping[str, Parameter] = field(default_factory=dict)
+    """Options of extensions, by "<extension>.<option>"; the request carries them in its one field `extensions`."""
 
     def __post_init__(self) -> None:
         if wrong := {*self.controls, *self.elsewhere} ^ set(self.fields):
@@ -45,7 +49,8 @@ class Form:
 
     @property
     def fields(self) -> Mapping[str, Parameter]:
-        return parameters(REQUESTS[self.kind])
+        own = {name: field for name, field in parameters(REQUESTS[self.kind]).items() if name != OPTIONS}
+        return {**own, **self.options}
 
     @property
     def names(self) -> list[str]:
@@ -80,6 +85,6 @@ class Form:
             "default": self.defaults[name],
             "minimum": field.param.minimum,
             "maximum": field.param.maximum,
-            "choices": list(CHOICES[field.param.choices]) if field.param.choices else None,
+            "choices": list(field.param.values or CHOICES.get(field.param.choices, ())) or None,
             "element": self.controls[name].elem_id,
         }

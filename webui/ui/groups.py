@@ -3,12 +3,12 @@
 Knows neither what a tab has of its own (a picture, a result) nor what becomes of the values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
-from webui.params import parameters
+from webui.params import Parameter, parameters
 from webui.requests import REQUESTS
 from webui.ui.controls import FIRST_SUGGESTIONS, control, tool
 from webui.ui.form import call
@@ -47,6 +47,9 @@ request does not have, and a heading without any."""
 
 PICTURE_KINDS = ("txt2img", "img2img", "inpaint")
 
+Panels = Sequence[Callable[["Maker"], None]]
+"""Each adds the accordion of one extension to the tab."""
+
 
 class Maker:
     """Makes the controls of one tab and keeps them by field name."""
@@ -55,9 +58,22 @@ class Maker:
         """`tab` begins the element ids, `kind` is the request that has all the fields of the tab."""
         self.tab = tab
         self.fields = parameters(REQUESTS[kind])
-        self.defaults = {name: field.default for name, field in self.fields.items()}
+        self.defaults: dict[str, Any] = {name: field.default for name, field in self.fields.items()}
         self._values = {**self.defaults, **recommended}
         self.made: dict[str, Any] = {}
+        self.options: dict[str, Parameter] = {}
+        """Options of extensions, by "<extension>.<option>"."""
+
+    def add_option(self, extension: str, option: Parameter) -> Any:
+        """The control of an extension's option, whose words are the extension's own."""
+        name = f"{extension}.{option.name}"
+        self.options[name], self.defaults[name] = option, option.default
+        self.made[name] = control(
+            self.tab, option, option.default,
+            label=option.param.label or option.name, info=option.param.help or None,
+            elem_id=f"{self.tab}_{extension}_{option.name}",
+        )  # fmt: skip
+        return self.made[name]
 
     def add(self, name: str, **layout: Any) -> Any:
         """The control of a field; `layout` goes to the Gradio component."""
@@ -106,8 +122,8 @@ def seed(maker: Maker) -> None:
     reuse.click(fn=None, inputs=box, outputs=box, js=call("reuseSeed", maker.tab), show_progress="hidden")
 
 
-def folded(maker: Maker) -> None:
-    """All of `GROUPS` that the tab has fields for, closed."""
+def folded(maker: Maker, panels: Panels) -> None:
+    """All of `GROUPS` that the tab has fields for and the panels of extensions, closed."""
     for group, names in GROUPS.items():
         own = [name for name in names if name in maker.fields]
         if not own:
@@ -120,6 +136,8 @@ def folded(maker: Maker) -> None:
         ):
             for name in own:
                 maker.add(name)
+    for panel in panels:
+        panel(maker)
     _follow_models(maker)
 
 

@@ -21,7 +21,7 @@ PICTURES = ("image", "mask")
 """Fields that name uploaded pictures."""
 
 
-def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any]) -> Form:
+def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any], panels: groups.Panels) -> Form:
     """Lay the tab out inside `page`. `checkpoint` is the page's own dropdown; `recommended` are its defaults."""
     maker = groups.Maker(TAB, KINDS[-1], recommended)
     with gr.Row(elem_id=TAB, elem_classes="easel-workspace easel-with-source"):
@@ -37,9 +37,9 @@ def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any]) -> F
             maker.add("strength")
             groups.steps_and_guidance(maker)
             groups.seed(maker)
-            groups.folded(maker)
+            groups.folded(maker, panels)
             groups.reset_button(maker)
-    form = Form(TAB, KINDS[-1], {"checkpoint": checkpoint, **maker.made}, maker.defaults, elsewhere=PICTURES)
+    form = Form(TAB, KINDS[-1], {"checkpoint": checkpoint, **maker.made}, maker.defaults, PICTURES, maker.options)
     form.submits(generate, "submitSource", {kind: list(parameters(REQUESTS[kind])) for kind in KINDS})
     form.wire(page)
     return form

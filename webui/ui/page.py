@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from webui.errors import CheckpointError
 from webui.ui import gradio_setup
 from webui.ui.assets_router import ASSETS, assets_router
+from webui.ui.extension_routes import enabled_now, extension_routes, tags
 from webui.ui.page_head import PageHead
+from webui.ui.page_renewal import Renewed
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -25,17 +28,18 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import extras, gallery, header, img2img, palette, png_info, train, txt2img
+    from webui.ui import extensions, extras, gallery, header, img2img, palette, panels, png_info, train, txt2img
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
+    of_extensions = panels.panels_of(app.extensions)
     with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True) as page:
         checkpoint = header.build(app.library.passports(), name)
         with gr.Tabs(elem_id="easel_tabs"):
             with gr.Tab(word("tab.txt2img"), elem_id="tab_txt2img"):
-                txt2img.build(page, checkpoint, recommended)
+                txt2img.build(page, checkpoint, recommended, of_extensions)
             with gr.Tab(word("tab.img2img"), elem_id="tab_img2img"):
-                img2img.build(page, checkpoint, recommended)
+                img2img.build(page, checkpoint, recommended, of_extensions)
             with gr.Tab(word("tab.extras"), elem_id="tab_extras"):
                 extras.build(page)
             with gr.Tab(word("tab.gallery"), elem_id="tab_gallery"):
@@ -44,12 +48,33 @@ def build_page(app: "App") -> "gr.Blocks":
                 png_info.build()
             with gr.Tab(word("tab.train"), elem_id="tab_train"):
                 train.build(page)
+            panels.build_tabs(app.extensions)
+            with gr.Tab(word("tab.extensions"), elem_id="tab_extensions"):
+                extensions.build()
         palette.wire(page)
     return page
 
 
 def mount(fastapi_app: FastAPI, app: "App") -> None:
-    """Put the page at "/". Every other route must have been added before: nothing after it is reachable."""
+    """Put the page at "/". Every other route must have been added before: nothing after it is reachable.
+
+    When other extensions are enabled, the next reader who opens the page gets another one.
+    """
+    fastapi_app.mount("/extensions", extension_routes(app.extensions))
+    _, mounted = _mounted(fastapi_app, app)
+    fastapi_app.routes[-1].app = Renewed(  # type: ignore[attr-defined]  # the route is Starlette's Mount
+        PageHead(mounted, tags(app.extensions)),
+        lambda: enabled_now(app.extensions),
+        lambda: _again(app),
+    )
+
+
+def _again(app: "App") -> "tuple[gr.Blocks, ASGIApp]":
+    page, mounted = _mounted(FastAPI(), app)
+    return page, PageHead(mounted, tags(app.extensions))
+
+
+def _mounted(fastapi_app: FastAPI, app: "App") -> "tuple[gr.Blocks, ASGIApp]":
     page = build_page(app)
     import gradio as gr
 
@@ -74,8 +99,8 @@ def mount(fastapi_app: FastAPI, app: "App") -> None:
     )
     # Without this Gradio does not check which files a request may name, and any file of the machine can be read.
     page.has_launched = True
-    mounted: Any = fastapi_app.routes[-1]
-    mounted.app = PageHead(mounted.app)
+    route: Any = fastapi_app.routes[-1]
+    return page, route.app
 
 
 def _default_checkpoint(app: "App") -> tuple[str, Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 heading. What choosing one of them does is not decided here.
 """
 
-import json
+import re
 from collections.abc import Iterator
 from typing import Any, TypedDict
 
@@ -12,8 +12,8 @@ from gradio.components.base import FormComponent
 
 from webui.ui.form import call
 
-MARK = "__i18n__"
-"""Begins a label that the browser translates; JSON with the key of the word follows."""
+TRANSLATED = re.compile(r'__i18n__.*"key": "([^"]*)"')
+"""A label that the browser translates, as `word` makes it."""
 
 
 class Control(TypedDict):
@@ -70,4 +70,5 @@ def _is_heading(block: Any) -> bool:
 
 def _words(label: Any) -> str:
     text = str(label)
-    return str(json.loads(text.removeprefix(MARK))["key"]) if text.startswith(MARK) else text
+    found = TRANSLATED.match(text)
+    return found[1] if found else text

@@ -12,7 +12,7 @@ from webui.ui.result import element
 KIND = "txt2img"
 
 
-def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any]) -> Form:
+def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any], panels: groups.Panels) -> Form:
     """Lay the tab out inside `page`. `checkpoint` is the page's own dropdown; `recommended` are its defaults."""
     maker = groups.Maker(KIND, KIND, recommended)
     with gr.Row(elem_id=KIND, elem_classes="easel-workspace"):
@@ -25,9 +25,9 @@ def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any]) -> F
             groups.size(maker)
             groups.steps_and_guidance(maker)
             groups.seed(maker)
-            groups.folded(maker)
+            groups.folded(maker, panels)
             groups.reset_button(maker)
-    form = Form(KIND, KIND, {"checkpoint": checkpoint, **maker.made}, maker.defaults)
+    form = Form(KIND, KIND, {"checkpoint": checkpoint, **maker.made}, maker.defaults, options=maker.options)
     form.submits(generate)
     form.wire(page)
     return form

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from webui.contract import Engine, EngineInfo, Job, SignalSource
 from webui.events import Event
+from webui.extensions.shelf import Shelf
 from webui.train_names import TrainFolders
 
 if TYPE_CHECKING:
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from webui.training.engine import TrainingEngine
 
 
-def make_engine(folders: TrainFolders, device: str, worker: int) -> Engine:
-    """The real engine of worker number 0, 1, …. Raises `CannotStart` for a device that is not there."""
+def make_engine(folders: TrainFolders, device: str, shelf: Shelf | None, worker: int) -> Engine:
+    """The real engine of worker number 0, 1, …, with the extensions of `shelf`.
+
+    Raises `CannotStart` for a device that is not there.
+    """
     from webui.engine.engine import create_engine
     from webui.training.engine import TrainingEngine
 
-    pictures = create_engine(folders.models, device, worker, library=folders.library())
+    pictures = create_engine(folders.models, device, worker, shelf, library=folders.library())
     return Engines(pictures, TrainingEngine(folders, pictures.info().device, pictures.free_memory))
 
 

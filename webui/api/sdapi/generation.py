@@ -87,7 +87,7 @@ def _info(app: App, job: dict[str, Any], body: Drawing) -> dict[str, Any]:
         "restore_faces": False,
         "face_restoration_model": None,
         "sd_model_name": request["checkpoint"],
-        "sd_model_hash": passport.hash if passport is not None else None,
+        "sd_model_hash": passport.known_sha256[:10] or None if passport is not None else None,
         "sd_vae_name": request.get("vae") or None,
         "sd_vae_hash": None,
         "seed_resize_from_w": body.seed_resize_from_w,

@@ -1,5 +1,6 @@
 """What there is to choose from, in AUTOMATIC1111's shapes."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import psutil
@@ -7,6 +8,7 @@ from fastapi import APIRouter
 
 from webui.api.sdapi.names import title
 from webui.app import App
+from webui.library import Passport
 from webui.registry import LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
 from webui.upscalers import upscaler_names
 
@@ -86,14 +88,7 @@ def _add_files(router: APIRouter, app: App) -> None:
 
     @router.get("/sd-models")
     def sd_models() -> list[dict[str, Any]]:
-        return [
-            {
-                "title": title(passport), "model_name": passport.name, "hash": None, "sha256": None,
-                "filename": passport.name, "config": None,
-            }
-            for passport in app.library.passports().values()
-            if passport.problem is None
-        ]  # fmt: skip
+        return [_checkpoint(passport) for passport in app.library.passports().values() if passport.problem is None]
 
     @router.get("/sd-vae")
     def sd_vae() -> list[dict[str, Any]]:
@@ -106,7 +101,8 @@ def _add_files(router: APIRouter, app: App) -> None:
 
     @router.get("/loras")
     def loras() -> list[dict[str, Any]]:
-        return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in app.models()["loras"]]
+        items = app.library.shelf("loras").values()
+        return [{"name": lora.name, "alias": lora.alias, "path": lora.name, "metadata": {}} for lora in items]
 
     def refresh() -> None:
         """Look at the models folder again."""
@@ -114,6 +110,19 @@ def _add_files(router: APIRouter, app: App) -> None:
 
     for what in ("checkpoints", "vae", "embeddings", "loras"):
         router.add_api_route(f"/refresh-{what}", refresh, methods=["POST"], name=f"refresh_{what}")
+
+
+def _checkpoint(passport: Passport) -> dict[str, Any]:
+    """The hashes only where they were made before: a list must not read gigabytes."""
+    sha256 = passport.known_sha256 or None
+    return {
+        "title": title(passport),
+        "model_name": str(PurePosixPath(passport.name).with_suffix("")) if passport.layout == "file" else passport.name,
+        "hash": sha256[:10] if sha256 else None,
+        "sha256": sha256,
+        "filename": passport.name,
+        "config": None,
+    }
 
 
 def _add_machine(router: APIRouter) -> None:

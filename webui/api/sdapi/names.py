@@ -7,7 +7,9 @@ from webui.library import Library, Passport
 
 
 def title(passport: Passport) -> str:
-    return passport.name
+    """Name and short hash, as AUTOMATIC1111 shows a checkpoint; the hash only where it was made before."""
+    sha256 = passport.known_sha256
+    return f"{passport.name} [{sha256[:10]}]" if sha256 else passport.name
 
 
 def checkpoint_named(library: Library, called: str) -> str:
@@ -19,7 +21,9 @@ def checkpoint_named(library: Library, called: str) -> str:
     if wanted in passports:
         return wanted
     for name, passport in passports.items():
-        path = PurePosixPath(name)
+        path, sha256 = PurePosixPath(name), passport.known_sha256
         if wanted.casefold() in {path.name.casefold(), path.stem.casefold(), passport.title.casefold()}:
+            return name
+        if sha256 and wanted.lower() in (sha256, sha256[:10]):
             return name
     raise UnknownName("checkpoint", called, passports)

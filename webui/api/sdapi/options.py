@@ -49,4 +49,4 @@ def _options(app: App) -> dict[str, Any]:
         passport = app.library.default(app.options.current.default_checkpoint)
     except CheckpointError:
         return {CHECKPOINT: None, "sd_checkpoint_hash": None}
-    return {CHECKPOINT: title(passport), "sd_checkpoint_hash": None}
+    return {CHECKPOINT: title(passport), "sd_checkpoint_hash": passport.known_sha256 or None}

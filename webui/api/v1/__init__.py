@@ -6,6 +6,7 @@ from webui.api.v1 import (
     catalogue,
     datasets,
     events,
+    extensions,
     gallery,
     inputs,
     jobs,
@@ -23,7 +24,7 @@ def router(app: App) -> APIRouter:
     v1 = APIRouter(prefix="/api/v1")
     for resource in (
         *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
-        events,
+        *(extensions, events),
     ):
         v1.include_router(resource.routes(app))
     return v1

@@ -62,14 +62,22 @@ def routes(app: App) -> APIRouter:
         app.refresh_models()
         return listed(app)
 
+    _add_parameters(router, app)
+    return router
+
+
+def _add_parameters(router: APIRouter, app: App) -> None:
     @router.get("/parameters/{kind}")
     def parameters_of(kind: str) -> dict[str, Any]:
         """Every field of a kind of request: default, range, step, label, help, choices."""
         if kind not in REQUESTS:
             raise UnknownName("kind of job", kind, REQUESTS)
-        return {"kind": kind, "parameters": [_parameter_json(p) for p in parameters(REQUESTS[kind]).values()]}
-
-    return router
+        request_type = REQUESTS[kind]
+        return {
+            "kind": kind,
+            "parameters": [_parameter_json(p) for p in parameters(request_type).values()],
+            "extensions": _options_json(app, request_type),
+        }
 
 
 def listed(app: App) -> dict[str, Any]:
@@ -78,6 +86,12 @@ def listed(app: App) -> dict[str, Any]:
     except CheckpointError:
         default = None
     return {"checkpoints": [_passport_json(p) for p in app.library.passports().values()], "default": default}
+
+
+def _options_json(app: App, request_type: type) -> dict[str, Any]:
+    """Options by extension: what a request's `extensions` may hold."""
+    types = app.extensions.option_types() if "extensions" in parameters(request_type) else {}
+    return {name: [_parameter_json(p) for p in parameters(declared).values()] for name, declared in types.items()}
 
 
 def _passport_json(passport: Passport) -> dict[str, Any]:
@@ -142,5 +156,5 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
         "step": param.step,
         "label": param.label,
         "help": param.help,
-        "choices": list(CHOICES.get(param.choices, ())) or None,
+        "choices": list(param.values or CHOICES.get(param.choices, ())) or None,
     }

@@ -1,7 +1,7 @@
 // The line under Generate: how long the form's pictures would take on this machine, before anybody asks for them.
 
 import { h, setText } from "./dom.js";
-import { remembered } from "./form.js";
+import { drafted } from "./form.js";
 import { book, isFinal, isTraining } from "./jobs.js";
 import { duration } from "./progress.js";
 import { estimateJob, ServerError } from "./server.js";
@@ -28,7 +28,7 @@ function somethingEnded(state) {
 }
 
 async function ask(state) {
-  const values = Object.fromEntries(Object.entries(remembered(state.kind)).filter(([, value]) => value !== null));
+  const values = drafted(state.kind);
   const turn = (state.asked += 1);
   let seconds = null;
   try {

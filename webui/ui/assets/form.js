@@ -5,6 +5,7 @@ import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
 import { chosenStyles } from "./styles.js";
+import { flat, nested } from "./option-names.js";
 import { openTab } from "./tabs.js";
 import { isTouched, unlessTouched } from "./touched.js";
 
@@ -52,8 +53,15 @@ export const submitForm = (kind, names, values) => void book.submit(kind, values
 /** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
 export function valuesOf(kind, names, values) {
   if (forms.has(kind)) saveForm(kind, values);
-  return Object.fromEntries(names.map((name, i) => [name, values[i]]).filter(([, value]) => value !== null));
+  return asked(kind, Object.fromEntries(names.map((name, i) => [name, values[i]])));
 }
+
+/** Values of a form as a request has them. */
+const asked = (kind, values) =>
+  nested(Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null)), forms.get(kind)?.spec.fields ?? {});
+
+/** What the form would ask for now, a moment behind what is typed. */
+export const drafted = (kind) => asked(kind, remembered(kind));
 
 /** The values of a form as they were last written down, a moment behind what is typed. */
 export const remembered = (kind) => tab.get(`form.${kind}`) ?? {};
@@ -75,7 +83,7 @@ export function fillForm(kind, values) {
 export function putIntoForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
-  form.pending = fitting(form, values);
+  form.pending = fitting(form, flat(values, form.spec.fields));
   press(`${kind}_fill`);
 }
 

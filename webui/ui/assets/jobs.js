@@ -174,6 +174,8 @@ class JobBook extends EventTarget {
       this.status = status;
     } else if (frame.kind === "models") {
       this.dispatchEvent(new Event("models"));
+    } else if (frame.kind === "extensions") {
+      this.dispatchEvent(new Event("extensions"));
     } else if (frame.kind === "gallery") {
       this.dispatchEvent(new Event("pictures"));
     } else if (frame.job) {

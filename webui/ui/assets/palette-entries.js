@@ -6,7 +6,7 @@ import { KEYS, spelled } from "./keys.js";
 import * as notify from "./notify.js";
 import { plain } from "./palette-search.js";
 import { reach } from "./reach.js";
-import { isTabOpen, knowTabs, openTab } from "./tabs.js";
+import { isTabOpen, openTab } from "./tabs.js";
 import { chooseLanguage, chooseTheme, chosenTheme, THEMES } from "./status.js";
 import { inEnglish, language, LANGUAGES, t } from "./words.js";
 
@@ -19,7 +19,6 @@ let page = { controls: [], headings: {} };
 /** Gradio's load event: what the page holds, see webui/ui/palette.py. */
 export function startPalette(contents) {
   page = contents;
-  knowTabs(page.headings);
   return [];
 }
 

@@ -1,29 +1,24 @@
 // Which of the page's tabs is open: a reload opens the same one again. Gradio draws and switches them.
 
 import { tab } from "./storage.js";
-import { t } from "./words.js";
 
 const BUTTON = '#easel_tabs [role="tab"][id$="-button"]';  // and no tabs inside the tabs
-const MENU = "#easel_tabs .overflow-dropdown button";
 
 export function rememberTab() {
   document.addEventListener("click", ({ target, isTrusted }) => {
     const button = isTrusted && target.closest?.(BUTTON);
     if (button) tab.set("tab", button.id);
+    button?.scrollIntoView({ block: "nearest", inline: "center" });
   });
   const id = tab.get("tab");
   if (typeof id === "string") open(id);
 }
 
-let labels = {};
-
-/** Element id -> label of each tab. Where the window is narrow, Gradio puts tabs into a menu that knows the label only. */
-export const knowTabs = (told) => (labels = told);
-
 /** Open the tab with this element id. */
 export function openTab(id) {
-  const inMenu = () => [...document.querySelectorAll(MENU)].find((each) => id in labels && each.textContent.trim() === t(labels[id]));
-  (document.getElementById(`${id}-button`) ?? inMenu())?.click();
+  const button = document.getElementById(`${id}-button`);
+  button?.click();
+  button?.scrollIntoView({ block: "nearest", inline: "center" });  // on a phone the row is wider than the page
 }
 
 export const isTabOpen = (id) => Boolean(document.getElementById(id)?.offsetParent);

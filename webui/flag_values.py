@@ -1,0 +1,22 @@
+"""What a text on the command line may be: ports, counts, devices. Knows no flag."""
+
+import argparse
+
+
+def port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port: it goes from 0 to 65535")
+    return int(text)
+
+
+def count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of workers: 1 to 64")
+    return int(text)
+
+
+def device(text: str) -> str:
+    kind, _, number = text.partition(":")
+    if text not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a device: auto, cpu, cuda or cuda:N")
+    return text
