@@ -35,13 +35,14 @@ export function switchSound() {
 
 /** Follow the jobs of this page and all trainings. What the reader stopped by hand is no news. */
 export function announceEnds() {
-  const atWork = new Set();
+  let over = null;  // ids of jobs whose end is known; null until the server has told what was before
   book.addEventListener("change", () => {
-    if (book.sending) return;  // a quick job's end can overtake the answer that makes it ours
-    for (const job of book.everything) {
-      if (!isFinal(job)) atWork.add(job.id);
-      else if (atWork.delete(job.id) && document.hidden && job.state !== "cancelled" && isOurs(job)) announce(job);
-    }
+    if (!book.status || book.sending) return;  // a quick job's end can overtake the answer that makes it ours
+    const ended = book.everything.filter(isFinal);
+    const isNews = (job) => over && !over.has(job.id) && document.hidden && job.state !== "cancelled" && isOurs(job);
+    const news = ended.filter(isNews);
+    over = new Set(ended.map(({ id }) => id));
+    news.forEach(announce);
   });
 }
 

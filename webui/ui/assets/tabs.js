@@ -6,7 +6,7 @@ const BUTTON = '#easel_tabs [role="tab"][id$="-button"]';  // and no tabs inside
 
 export function rememberTab() {
   document.addEventListener("click", ({ target, isTrusted }) => {
-    const button = isTrusted && target.closest?.(BUTTON);
+    const button = isTrusted ? target.closest?.(BUTTON) : null;
     if (button) tab.set("tab", button.id);
     button?.scrollIntoView({ block: "nearest", inline: "center" });
   });
