@@ -14,7 +14,7 @@ from webui.engine.denoise import Denoiser, Plan, SamplerState
 from webui.engine.guidance import needs_uncond
 from webui.engine.hires import hires_shape
 from webui.engine.image_channels import blank_channels, is_instructed
-from webui.engine.instructed import InstructedDenoiser
+from webui.engine.instructed import InstructedDenoiser, needs_blind
 from webui.engine.latents import LatentShape, latent_shape
 from webui.engine.models import Components
 from webui.engine.prediction import CallHooks, GuidedDenoiser
@@ -197,7 +197,7 @@ def planned_prompts(
     """The request's prompts, read for a pass of that clock and encoded. Raises `InvalidRequest`."""
     positive = plan(finish(request.prompt), timing, emphasis=request.emphasis)
     negative = None
-    if needs_uncond(guidance_scale) or positive.is_combined:
+    if needs_uncond(guidance_scale) or positive.is_combined or needs_blind(request, components):
         opposite = finish(request.negative_prompt, is_negative=True)
         negative = plan(opposite, timing, is_negative=True, emphasis=request.emphasis)
     encoder = components.prompts
