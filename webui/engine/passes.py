@@ -141,7 +141,7 @@ def _hires(request: TextToImage, first: Pass, hold: Hold) -> Pass:
         levels = sampler.levels(schedule, components.table, steps, schedule_options(request))
         sigmas = sampler.arrange(levels[-request.second_steps - 1 :])
     guidance_scale = request.hires_guidance_scale or request.guidance_scale
-    steps = len(sigmas) - 1 if sampler.is_adaptive else request.second_steps
+    steps = max(1, len(sigmas) - 1) if sampler.is_adaptive else request.second_steps
     timing = clock(first.timing.steps, hires_steps=steps)
     words = replace(
         request,
