@@ -44,7 +44,7 @@ def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, Se
     try:
         return decode_pixels(vae, latents), None
     except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
+        if not memory.is_out_of_memory(error) or not hasattr(vae, "use_tiling"):  # a VQModel knows no tiles
             raise
     memory.release()
     vae.enable_tiling()
