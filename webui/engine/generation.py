@@ -110,8 +110,9 @@ class Generation:
                 seamless.enter_context(tiled(parts))
             yield self._progress("encoding", 0, 0)
             with self._stopwatch.phase("encoding"):
-                self._beginning = beginning_of(request, self._job.inputs, parts)
-                self._passes = passes_of(request, parts, self._beginning, self._helpers.load, self._extensions.hold)
+                load, hold, tell = self._helpers.load, self._extensions.hold, self._receipt.note
+                self._beginning = beginning_of(request, self._job.inputs, parts, tell)
+                self._passes = passes_of(request, parts, self._beginning, load, hold, tell)
                 self._used = used_embeddings(each.prompts for each in self._passes)
             for other in self._other_components() if request.tiling else ():
                 seamless.enter_context(tiled(other))

@@ -23,6 +23,7 @@ from webui.engine.seeds import PictureNoise, Seeds
 from webui.engine.sigmas import ScheduleOptions, Sigmas
 from webui.engine.state import UnreadableState
 from webui.engine.text import PlannedPrompts
+from webui.engine.vae import Tell, untold
 from webui.errors import InvalidRequest
 from webui.prompt.plan import finish, plan
 from webui.prompt.schedule import Clock, clock
@@ -97,12 +98,13 @@ def passes_of(
     beginning: Beginning,
     load: Callable[[str], Components],
     hold: Hold,
+    tell: Tell = untold,
 ) -> tuple[Pass, ...]:
     """At least one. `load` gives the components of a checkpoint that the request names beside its own."""
     first = _first(request, components, beginning, hold)
     row: tuple[Pass, ...] = (first,)
     if isinstance(request, TextToImage) and request.hires:
-        row = (first, _hires(request, first, hold))
+        row = (first, _hires(request, first, hold, tell))
     if not request.refiner:
         return row
     return *row[:-1], *_refined(row[-1], load(request.refiner), hold)
@@ -131,7 +133,7 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
     )
 
 
-def _hires(request: TextToImage, first: Pass, hold: Hold) -> Pass:
+def _hires(request: TextToImage, first: Pass, hold: Hold, tell: Tell) -> Pass:
     components = first.components
     sampler = first.sampler if request.hires_sampler == SAME_SAMPLER else find_sampler(request.hires_sampler)
     schedule = request.schedule if request.hires_schedule == SAME_SCHEDULE else request.hires_schedule
@@ -160,7 +162,7 @@ def _hires(request: TextToImage, first: Pass, hold: Hold) -> Pass:
         sigmas=sigmas,
         until=len(sigmas) - 1,
         shape=shape,
-        beginning=Beginning(channels=blank_channels(components, shape)),
+        beginning=Beginning(channels=blank_channels(components, shape, tell)),
         before=first.until,
     )
 
