@@ -103,10 +103,7 @@ def test_files_in_the_trash_that_nobody_knows_can_be_brought_back(home: Path, op
 def test_names_that_are_no_text_are_passed_over(home: Path, opened: Callable[..., Gallery]) -> None:
     fill(home)
     for name in (b"bad\xff.png", b"bad\xfe/inside.png"):
-        path = os.fsencode(home / "outputs") + b"/" + name
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(of_easel(8))
+        save(home / "outputs" / os.fsdecode(name), of_easel(8))
     assert names(opened()) == ["a.png", "b.png", "c.png", "d.jpg"]
 
 
