@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from webui.gate import BODY_BYTES, UPLOAD_BYTES, Gate
+from webui.logins import WrongLogins
 from webui.settings import Settings
 
 HOME = "http://127.0.0.1:7860"
@@ -268,6 +269,28 @@ def test_accounts_open_one_api_and_close_it_to_all_others(listen: bool) -> None:
 def test_a_broken_login_is_a_wrong_login(header: str) -> None:
     world = make_world(api_accounts=(("ann", "secret"),))
     assert world.ask(path="/sdapi/v1/options", headers={"authorization": header}).status_code == 401
+
+
+def test_who_guesses_is_made_to_wait(caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(api_accounts=(("ann", "secret"),))
+    statuses = [world.ask(path="/sdapi/v1/options", auth=("ann", str(guess))).status_code for guess in range(25)]
+    assert statuses == [401] * 20 + [429] * 5
+    assert world.ask(path="/sdapi/v1/options", auth=("ann", "secret")).status_code == 429
+    assert world.ask().status_code == 200, "who shows no password guesses none"
+    assert "20 wrong logins" in caplog.text
+
+
+def test_wrong_logins_are_forgotten_after_a_minute() -> None:
+    now = 0.0
+    logins = WrongLogins(lambda: now)
+    for number in range(2000):
+        logins.add(f"10.0.{number // 250}.{number % 250}")
+    for _ in range(WrongLogins.MOST):
+        logins.add("10.0.0.1")
+    assert logins.are_too_many("10.0.0.1")
+    assert not logins.are_too_many("10.0.0.2")
+    now = 61.0
+    assert not logins.are_too_many("10.0.0.1")
 
 
 def test_a_cookie_alone_does_not_post(listening: World) -> None:

@@ -9,10 +9,11 @@ import pytest
 from webui.errors import CheckpointError, InvalidRequest
 from webui.tokens import TokenCounter
 
-TOKENIZER = Path(__file__).parent.parent / "models/checkpoints/easel-emoji-second/tokenizer"
+CHECKPOINT = Path(__file__).parent.parent / "models/checkpoints/easel-emoji-second"
+TOKENIZER = CHECKPOINT / "tokenizer"
 
 
-def used(prompt: str, folder: Path = TOKENIZER, *, is_negative: bool = False) -> tuple[int, int]:
+def used(prompt: str, folder: Path = CHECKPOINT, *, is_negative: bool = False) -> tuple[int, int]:
     count = TokenCounter().count(folder, prompt, steps=20, is_negative=is_negative)
     return count.used, count.room
 
@@ -41,8 +42,9 @@ def test_marks_of_the_tokenizer_are_plain_text() -> None:
 
 
 def test_a_folder_with_vocabulary_and_merges_counts_the_same(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_2").mkdir()  # a refiner has no other
     for name in ("vocab.json", "merges.txt"):
-        shutil.copyfile(TOKENIZER / name, tmp_path / name)
+        shutil.copyfile(TOKENIZER / name, tmp_path / "tokenizer_2" / name)
     text = "A  Red, (apple:1.2)! 사과 it's déjà ① 123 🍎"
     assert used(text, tmp_path) == used(text)
 
@@ -50,7 +52,8 @@ def test_a_folder_with_vocabulary_and_merges_counts_the_same(tmp_path: Path) -> 
 def test_a_folder_without_a_readable_tokenizer_is_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no tokenizer"):
         used("a", tmp_path)
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         used("a", tmp_path)
 
@@ -58,3 +61,16 @@ def test_a_folder_without_a_readable_tokenizer_is_told(tmp_path: Path) -> None:
 def test_a_prompt_too_long_is_refused() -> None:
     with pytest.raises(InvalidRequest):
         used("a" * 40_000)
+
+
+def test_a_single_file_reads_with_clip_s_own_words(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.touch()
+    assert used("a photograph of an astronaut riding a horse", file) == (8, 75)
+    # CLIP's own ids of these words, as every tool that embeds OpenAI's vocabulary has them.
+    assert list(TokenCounter()._words(file).ids("a photo of a cat")) == [320, 1125, 539, 320, 2368]
+
+
+def test_an_embedding_takes_as_many_tokens_as_it_has_vectors() -> None:
+    count = TokenCounter().count(CHECKPOINT, "a red sks-style apple", steps=20, embeddings={"sks-style": 8})
+    assert count.used == 11

@@ -7,7 +7,6 @@ A page that runs in somebody's browser is not trusted because it reached 127.0.0
 requests there (CVE-2024-11045, CVE-2024-10481), under a name of its own too (DNS rebinding).
 """
 
-import base64
 import hashlib
 import hmac
 import html
@@ -25,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from webui.logins import WrongLogins, user_and_password
 from webui.sentences import Sentence
 from webui.settings import Settings
 
@@ -91,6 +91,7 @@ NO_TOKEN = Refusal(
 NO_ACCOUNT = Refusal(
     401, Sentence("This API asks for a user name and a password: those that --api-auth named at the start of Easel.")
 )
+TOO_MANY = Refusal(429, Sentence("Too many wrong logins from this address. Wait a minute."))
 CLOSED = Refusal(404, Sentence("There is nothing here."))
 TOO_LARGE = Refusal(413, Sentence("The request is too large."))
 
@@ -103,6 +104,8 @@ class Caller:
         self.method: str = "GET" if self.is_websocket else scope["method"]
         self.path: str = scope["path"]
         self.query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        client = scope.get("client")
+        self.address: str = client[0] if client else ""
         self._headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
 
     def header(self, name: str) -> str:
@@ -150,7 +153,7 @@ class Keys:
     def has_token(self, caller: Caller) -> bool:
         scheme, _, offered = caller.header("authorization").partition(" ")
         if scheme.lower() == "basic":  # what AUTOMATIC1111's clients send: any user, the token as the password
-            return _same(_user_and_password(offered)[1], self._token)
+            return _same(user_and_password(offered)[1], self._token)
         return scheme.lower() == "bearer" and _same(offered.strip(), self._token)
 
     def has_account(self, caller: Caller) -> bool:
@@ -158,7 +161,7 @@ class Keys:
         scheme, _, offered = caller.header("authorization").partition(" ")
         if scheme.lower() != "basic" or not caller.path.startswith(SDAPI):
             return False
-        user, password = _user_and_password(offered)
+        user, password = user_and_password(offered)
         return any(_same(user, known) & _same(password, secret) for known, secret in self._accounts)
 
     def has_cookie(self, caller: Caller) -> bool:
@@ -173,6 +176,7 @@ class Gate:
         self._app = app
         self._settings = settings
         self._keys = Keys(settings, announce)
+        self._wrong_logins = WrongLogins()
         self._own_names = LOOPBACK_NAMES | ({_machine_name(), f"{_machine_name()}.local"} if settings.listen else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -213,8 +217,12 @@ class Gate:
     def _unknown(self, caller: Caller) -> Refusal | None:
         """Why somebody who does not say who they are goes no further."""
         keys = self._keys
+        if self._wrong_logins.are_too_many(caller.address) and caller.has("authorization"):
+            return TOO_MANY
         if keys.has_token(caller) or keys.has_account(caller):
             return None
+        if caller.has("authorization"):
+            self._wrong_logins.add(caller.address)
         if self._settings.api_accounts and caller.path.startswith(SDAPI):
             return NO_ACCOUNT
         return NO_TOKEN if self._settings.listen and not keys.has_cookie(caller) else None
@@ -340,15 +348,6 @@ def _limit(caller: Caller) -> int:
 def _declared_length(caller: Caller) -> int:
     length = caller.header("content-length")
     return int(length) if length.isascii() and length.isdigit() else 0
-
-
-def _user_and_password(encoded: str) -> tuple[str, str]:
-    """Of HTTP's basic authentication (RFC 7617); ("", "") for what is none."""
-    try:
-        user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except ValueError:
-        return "", ""
-    return user, password
 
 
 def _same(offered: str, secret: str) -> bool:

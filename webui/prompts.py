@@ -3,11 +3,13 @@
 The language itself is `webui.prompt`; the numbers for tensors are the engine's.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from webui.library import Passport
-from webui.prompt.chunks import TokenCount
+from webui.library import Passport, ShelfItem
+from webui.library.shelves import vectors_of
+from webui.prompt.chunks import CHUNK, TokenCount
 from webui.prompt.plan import finish
 from webui.prompt.styles import StylesFile
 from webui.tokens import TokenCounter
@@ -32,13 +34,25 @@ class PromptDesk:
         )
 
     def tokens(
-        self, passport: Passport, prompts: tuple[str, str], styles: Sequence[str], *, steps: int, emphasis: str
+        self,
+        passport: Passport,
+        prompts: tuple[str, str],
+        styles: Sequence[str],
+        *,
+        steps: int,
+        emphasis: str,
+        embeddings: Mapping[str, ShelfItem],
     ) -> tuple[TokenCount, TokenCount]:
-        """Of the prompt and the negative prompt. Raises `CheckpointError`, `UnknownName`, `InvalidRequest`."""
+        """Of the prompt and the negative prompt; `embeddings` are all there are.
+
+        Raises `CheckpointError`, `UnknownName`, `InvalidRequest`.
+        """
         prompt, negative_prompt = self.styled(*prompts, styles)
-        folder = passport.path / "tokenizer"
-        count = self._counter.count
-        return (
-            count(folder, prompt, steps=steps, emphasis=emphasis),
-            count(folder, negative_prompt, steps=steps, is_negative=True, emphasis=emphasis),
+        said = f"{prompt}\n{negative_prompt}".lower()
+        named = {path.stem: path for item in embeddings.values() if (path := item.path).stem.lower() in said}
+        lengths = {name: vectors_of(path) for name, path in named.items()}
+        vectors = {name: length for name, length in lengths.items() if 0 < length <= CHUNK}
+        count = functools.partial(
+            self._counter.count, passport.path, steps=steps, emphasis=emphasis, embeddings=vectors
         )
+        return count(prompt), count(negative_prompt, is_negative=True)

@@ -264,6 +264,9 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
     def _something_is_painted(self) -> "Inpaint":
         if not self.mask and not any(self.margins):
             raise InvalidRequest("There is nothing to paint: give a mask, or pixels by which the picture grows.")
+        if self.inpaint_area == "Whole picture":
+            left, top, right, bottom = self.margins
+            self._check_pixels(left + self.width + right, top + self.height + bottom)
         return self
 
     @property

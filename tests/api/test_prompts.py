@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.header_only import write_tensors
 from tests.test_tokens import TOKENIZER
 from webui.app import App
 
@@ -54,6 +55,10 @@ def test_styles_do_not_fit_into_a_job_without_a_prompt(client: TestClient) -> No
 def test_tokens_are_counted_with_the_checkpoint_s_own_words(client: TestClient, app: App) -> None:
     folder: Path = app.settings.checkpoints_dir / "one" / "tokenizer"
     shutil.copytree(TOKENIZER, folder, dirs_exist_ok=True)
+    write_tensors(app.settings.models_dir / "embeddings/sks.safetensors", {"emb_params": (8, 768)})
+    app.refresh_models()
+    answer = client.post("/api/v1/prompts/tokens", json={"prompt": "a red sks", "negative_prompt": "blur BREAK x"})
+    assert answer.json()["prompt"] == {"used": 10, "room": 75}
     answer = client.post("/api/v1/prompts/tokens", json={"prompt": "a red apple", "negative_prompt": "blur BREAK x"})
     assert answer.json() == {"prompt": {"used": 3, "room": 75}, "negative_prompt": {"used": 76, "room": 150}}
     unknown = client.post("/api/v1/prompts/tokens", json={"checkpoint": "nothing"})

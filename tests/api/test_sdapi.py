@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import shutil
 import socket
 import threading
 import time
@@ -17,7 +18,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from webuiapi import WebUIApi
 
+from tests.header_only import write_checkpoint
 from webui.api import mount_api
+from webui.api.sdapi.names import checkpoint_named
 from webui.app import App
 from webui.metadata import encode_png, infotext
 from webui.requests import TextToImage
@@ -163,6 +166,50 @@ def test_styles_settings_and_an_infotext_count(client: TestClient, app: App) -> 
     assert (request["prompt"], request["checkpoint"], request["clip_skip"]) == ("oil of x", "one", 2)
     assert (request["num_inference_steps"], request["width"]) == (3, 64), "what the client names comes first"
     assert (request["sampler"], request["seed"], request["guidance_scale"]) == ("Heun", 77, 4.5)
+
+
+def test_an_infotext_fills_only_what_the_client_did_not_name(client: TestClient, app: App) -> None:
+    text = (
+        "y\nSteps: 9, Sampler: Heun, CFG scale: 4.5, Seed: 77, Size: 64x64, Model: one, Denoising strength: 0.4, "
+        "Hires upscale: 1.5, Hires steps: 2, Hires upscaler: Latent"
+    )
+    assert client.post("/sdapi/v1/txt2img", json={"infotext": text, "hr_second_pass_steps": 4}).status_code == 200
+    request = app.jobs(limit=1)[0]["request"]
+    assert (request["prompt"], request["hires"], request["hires_scale"]) == ("y", True, 1.5)
+    assert (request["hires_strength"], request["hires_steps"]) == (0.4, 4)
+    begun = "y\nSteps: 9, Sampler: Heun, Seed: 77, Size: 64x64, Denoising strength: 0.4, Mask blur: 9"
+    body = {"init_images": [encoded(picture())], "mask": encoded(picture()), "infotext": begun, "steps": 2}
+    assert client.post("/sdapi/v1/img2img", json=body).status_code == 200
+    request = app.jobs(limit=1)[0]["request"]
+    assert (request["strength"], request["mask_blur"], request["num_inference_steps"]) == (0.4, 9, 2)
+    away = {"infotext": "y\nSteps: 9, Sampler: Heun, Seed: 7, Model: elsewhere"}
+    assert "one" in client.post("/sdapi/v1/txt2img", json=away).json()["detail"]
+    named = {**away, "override_settings": {"sd_model_checkpoint": "one"}, **SMALL}
+    assert client.post("/sdapi/v1/txt2img", json=named).status_code == 200, "the client says which instead"
+
+
+def test_pictures_in_base64_may_have_line_breaks(client: TestClient) -> None:
+    broken = base64.encodebytes(base64.b64decode(encoded(picture()))).decode()
+    assert client.post("/sdapi/v1/img2img", json={"init_images": [broken], **SMALL}).status_code == 200
+
+
+def test_arguments_of_scripts_that_do_not_run_cost_no_picture(client: TestClient) -> None:
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", "script_args": deep, **SMALL})
+    assert (answer.status_code, len(answer.json()["images"])) == (200, 1)
+
+
+def test_a_checkpoint_s_name_may_hold_brackets(app: App) -> None:
+    write_checkpoint(app.settings.checkpoints_dir / "dream [v8]", title="Dream")
+    app.refresh_models()
+    try:
+        assert checkpoint_named(app.library, "dream [v8]") == "dream [v8]"
+        assert checkpoint_named(app.library, "dream [v8] [0123456789]") == "dream [v8]"
+    finally:
+        shutil.rmtree(app.settings.checkpoints_dir / "dream [v8]")
+        app.refresh_models()
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_image_guidance_is_the_equation_of_its_paper(seeing: Any) -> None:
     parts = components_of(seeing, "instructed")
     asked = request(ImageToImage, checkpoint="instructed", guidance_scale=4.0, image_guidance_scale=1.7)
     begun = beginning_of(asked, {"a" * 32: png(noise())}, parts)
-    (only,) = passes_of(asked, parts, begun, lambda _: parts)
+    (only,) = passes_of(asked, parts, begun, lambda _: parts, lambda *_: None)
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
     denoiser = only.denoiser(1)
     ours = denoiser(x, 1.5)

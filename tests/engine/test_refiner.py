@@ -36,7 +36,7 @@ def test_the_switch_is_at_a_share_of_the_training_timesteps(engine: Engine) -> N
 
     parts = engine._models.get(engine._find("epsilon"))  # type: ignore[attr-defined]
     wanted = request(num_inference_steps=10, sampler="Euler", schedule="Uniform")
-    (whole,) = passes_of(wanted, parts, Beginning(), lambda _: parts)
+    (whole,) = passes_of(wanted, parts, Beginning(), lambda _: parts, lambda *_: None)
     assert [switch_step(whole, at) for at in (0.01, 0.5, 0.8, 1.0)] == [1, 5, 8, 10]
 
 

@@ -60,3 +60,12 @@ def test_a_job_that_waits_has_an_estimate_and_one_that_is_over_has_none(store: J
     estimates = Estimates(store)
     assert estimates.of(waiting) == pytest.approx(2.0)
     assert estimates.of(store.jobs((JobState.DONE,))[0]) is None
+
+
+def test_a_second_pass_counts_by_its_own_size_and_only_if_it_is_drawn(store: JobStore) -> None:
+    done(store, 1.0)
+    estimates = Estimates(store)
+    twice = {"hires": True, "hires_strength": 0.5}
+    assert estimates.seconds("txt2img", values(**twice, hires_width=128)) == pytest.approx(5.0)
+    assert estimates.seconds("txt2img", values(**twice, hires_scale=2.0, hires_steps=5)) == pytest.approx(3.0)
+    assert estimates.seconds("txt2img", values(hires=True, hires_strength=0.0)) == pytest.approx(1.0)

@@ -336,3 +336,11 @@ def test_waiting_jobs_change_places_and_nothing_else_moves(store: JobStore) -> N
     assert store.move(second, first) is None, "what runs has no place any more"
     newest = submit(store, prompt="4")
     assert [job.id for job in store.queue(10)] == [second, third, newest, training]
+
+
+def test_moving_what_waits_costs_the_running_job_its_place_not(store: JobStore) -> None:
+    running, *waiting = (submit(store, prompt=str(number)) for number in range(5))
+    store.claim(running)
+    assert store.move(waiting[3], waiting[0])
+    store.requeue(running)
+    assert [job.id for job in store.queue(10)] == [running, waiting[3], *waiting[:3]]

@@ -4,6 +4,7 @@ Work is counted as a UNet does it: steps times pixels, once for each picture and
 finished jobs of the same checkpoint and size, else of the same checkpoint, else of all.
 """
 
+import math
 import statistics
 import threading
 from collections import defaultdict
@@ -14,6 +15,8 @@ from typing import Any
 from webui.events import JobState
 from webui.jobs.records import JobRecord
 from webui.jobs.store import JobStore
+from webui.params import parameters
+from webui.request_groups import HiresFields, hires_sizes
 
 HISTORY = 200
 """Finished jobs that are looked at."""
@@ -36,24 +39,24 @@ class Work:
 def work_of(kind: str, values: Mapping[str, Any]) -> Work | None:
     """None for what is not drawn in steps."""
     try:
-        pixels = values["width"] * values["height"]
+        width, height = values["width"], values["height"]
         pictures = values["batch_count"] * values["batch_size"]
         steps = values["num_inference_steps"]
         if kind != "txt2img":
             steps = int(min(values["strength"], 0.999) * steps) + 1
-        amount = steps * pixels
-        if values.get("hires"):
-            larger = values["hires_scale"] ** 2 * pixels
-            if values["hires_width"] and values["hires_height"]:
-                larger = values["hires_width"] * values["hires_height"]
-            amount += (values["hires_steps"] or values["num_inference_steps"]) * larger
-    except (KeyError, TypeError):
+        across = width + values.get("outpaint_left", 0) + values.get("outpaint_right", 0)
+        down = height + values.get("outpaint_up", 0) + values.get("outpaint_down", 0)
+        amount = steps * across * down
+        if values.get("hires") and values["hires_strength"]:
+            fields = HiresFields(**{name: value for name, value in values.items() if name in parameters(HiresFields)})
+            _, size = hires_sizes((width, height), fields)
+            amount += (values["hires_steps"] or values["num_inference_steps"]) * math.prod(size)
+    except (KeyError, TypeError, ValueError):
         return None
-    checkpoint = values.get("checkpoint", "")
-    sampler = values.get("sampler", "")
+    checkpoint, sampler = values.get("checkpoint", ""), values.get("sampler", "")
     keys: tuple[Key, ...] = (
-        (checkpoint, sampler, values["width"], values["height"]),
-        (checkpoint, values["width"], values["height"]),
+        (checkpoint, sampler, width, height),
+        (checkpoint, width, height),
         (checkpoint,),
         (),
     )

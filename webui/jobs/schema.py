@@ -71,6 +71,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("ALTER TABLE jobs ADD COLUMN told TEXT",),
     ("ALTER TABLE jobs ADD COLUMN receipt TEXT NOT NULL DEFAULT '[]'",),
+    ("CREATE INDEX jobs_by_end ON jobs (state, finished)",),
 )
 """Statements that bring version i of the schema to version i + 1; entries are added, never changed."""
 

@@ -192,7 +192,10 @@ class JobStore:
             if record.state is not JobState.QUEUED or place is None:
                 return None
             others.insert(place, job_id)
-            sql.executemany("UPDATE jobs SET position = ? WHERE id = ?", [(i, each) for i, each in enumerate(others)])
+            # Behind everything: a job that runs and comes back to the queue keeps its place before all of these.
+            first = sql.execute("SELECT coalesce(max(position), 0) + 1 FROM jobs").fetchone()[0]
+            places = [(first + place, each) for place, each in enumerate(others)]
+            sql.executemany("UPDATE jobs SET position = ? WHERE id = ?", places)
             return self.job(job_id)
 
     def _waiting(self, training: bool) -> list[str]:

@@ -66,6 +66,16 @@ def describe_item(path: Path, shelf: str, layout: str) -> Told:
     }
 
 
+def vectors_of(path: Path) -> int:
+    """How many words an embedding is long, by its header; 0 for what is none or unreadable."""
+    try:
+        shapes = read_header(path).shapes if path.suffix in SAFETENSORS else read_contents(path).shapes
+    except (CheckpointError, OSError, ValueError, RuntimeError, ArithmeticError):
+        return 0
+    lengths = [shape[0] if len(shape) == 2 else 1 for shape in shapes.values() if len(shape) in (1, 2)]
+    return min(lengths, default=0)
+
+
 def metadata_of(path: Path) -> Mapping[str, str]:
     """What the maker of a .safetensors file wrote into it, each value cut short; nothing when it cannot be read."""
     try:

@@ -112,12 +112,14 @@ def _of_hires(request: PictureRequest) -> dict[str, object]:
 
 
 def _of_mask(request: PictureRequest) -> dict[str, object]:
-    """Only what differs from A1111's defaults, as there; None is left out."""
+    """Only what differs from A1111's defaults, as there; None is left out. The blur stands there always, even 0: it
+    says that this is an inpainting.
+    """
     if not isinstance(request, Inpaint):
         return {}
     only_masked = request.inpaint_area == "Only masked"
     return {
-        "Mask blur": request.mask_blur or None,
+        "Mask blur": request.mask_blur,
         "Mask mode": request.mask_mode if request.mask_mode != "Inpaint masked" else None,
         "Masked content": request.masked_content if request.masked_content != "original" else None,
         "Inpaint area": request.inpaint_area if only_masked else None,

@@ -55,8 +55,11 @@ async def _drawn(app: App, body: Drawing, translated: Translated) -> dict[str, A
 
 
 def _echo(body: Drawing) -> dict[str, Any]:
-    """The request as it was understood, defaults filled in; the pictures only where they are asked for."""
-    echoed = body.model_dump()
+    """The request as it was understood, defaults filled in; the pictures only where they are asked for.
+
+    Scripts' arguments had no effect and may be anything, also what JSON cannot say again.
+    """
+    echoed = body.model_dump(exclude={"script_args", "alwayson_scripts"}) | {"script_args": [], "alwayson_scripts": {}}
     if isinstance(body, ImageBody) and not body.include_init_images:
         echoed |= {"init_images": None, "mask": None}
     return echoed

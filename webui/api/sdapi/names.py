@@ -1,9 +1,13 @@
 """Checkpoints as AUTOMATIC1111's clients call them: by title ("name [hash]"), file name, stem or hash."""
 
+import re
 from pathlib import PurePosixPath
 
 from webui.errors import UnknownName
 from webui.library import Library, Passport
+
+HASH = re.compile(r" \[[0-9a-fA-F]{8,64}\]$")
+"""What AUTOMATIC1111 puts behind a checkpoint's name."""
 
 
 def title(passport: Passport) -> str:
@@ -14,10 +18,12 @@ def title(passport: Passport) -> str:
 
 def checkpoint_named(library: Library, called: str) -> str:
     """Our name of the checkpoint; "" and "None" stand for the default one. Raises `UnknownName`."""
-    wanted = called.split(" [")[0].strip()
+    passports = library.passports()
+    if called in passports:  # before anything is cut off: a file may be called "dream [v8].safetensors"
+        return called
+    wanted = HASH.sub("", called).strip()
     if wanted in ("", "None"):
         return ""
-    passports = library.passports()
     if wanted in passports:
         return wanted
     for name, passport in passports.items():

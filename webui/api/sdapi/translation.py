@@ -34,6 +34,38 @@ SAME: Mapping[str, str] = {
 }
 """Their name -> ours, where the values mean the same. None asks for the default."""
 
+OTHERWISE: Mapping[str, tuple[str, ...]] = {
+    "sampler_name": ("sampler",),
+    "sampler_index": ("sampler",),
+    "scheduler": ("schedule",),
+    "eta": ("eta", "ddim_eta"),
+    "denoising_strength": ("strength", "hires_strength"),
+    "seed_resize_from_w": ("seed_resize_width",),
+    "seed_resize_from_h": ("seed_resize_height",),
+    "refiner_checkpoint": ("refiner",),
+    "refiner_switch_at": ("refiner_switch_at",),
+    "enable_hr": ("hires",),
+    "hr_scale": ("hires_scale",),
+    "hr_second_pass_steps": ("hires_steps",),
+    "hr_resize_x": ("hires_width",),
+    "hr_resize_y": ("hires_height",),
+    "hr_prompt": ("hires_prompt",),
+    "hr_negative_prompt": ("hires_negative_prompt",),
+    "hr_cfg": ("hires_guidance_scale",),
+    "hr_upscaler": ("hires_upscaler",),
+    "hr_sampler_name": ("hires_sampler",),
+    "hr_scheduler": ("hires_schedule",),
+    "image_cfg_scale": ("image_guidance_scale",),
+    "resize_mode": ("resize_mode",),
+    "mask_blur": ("mask_blur",),
+    "mask_blur_x": ("mask_blur",),
+    "inpainting_mask_invert": ("mask_mode",),
+    "inpainting_fill": ("masked_content",),
+    "inpaint_full_res": ("inpaint_area",),
+    "inpaint_full_res_padding": ("padding",),
+}
+"""Their name -> ours, where the values have another form."""
+
 WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "restore_faces": (None, False),
     "distilled_cfg_scale": (None,),
@@ -76,15 +108,15 @@ def text_to_image(body: TextBody, checkpoint_of: Callable[[str], str]) -> Transl
 
     Raises `InvalidRequest` or `UnknownName`.
     """
-    values = _values(body, "txt2img", checkpoint_of)
-    if body.enable_hr:
+    values = _values(body, checkpoint_of)
+    if body.enable_hr or body.infotext:  # a second pass may be the text's, with values of the client's own
         values |= _hires(body)
-    return Translated(kind="txt2img", values=values, styles=tuple(body.styles or ()))
+    return _translated("txt2img", values, body, checkpoint_of)
 
 
 def _hires(body: TextBody) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "hires": True,
+        "hires": body.enable_hr,
         "hires_scale": body.hr_scale,
         "hires_steps": body.hr_second_pass_steps,
         "hires_width": body.hr_resize_x,
@@ -105,12 +137,16 @@ def _hires(body: TextBody) -> dict[str, Any]:
 def image_to_image(body: ImageBody, checkpoint_of: Callable[[str], str]) -> Translated:
     """The same for img2img, and for inpainting where there is a mask."""
     kind = "inpaint" if body.mask else "img2img"
-    values = _values(body, kind, checkpoint_of)
+    values = _values(body, checkpoint_of)
     values["strength"] = 0.75 if body.denoising_strength is None else body.denoising_strength
     if body.image_cfg_scale is not None:
         values["image_guidance_scale"] = body.image_cfg_scale
     values["resize_mode"] = _by_number("resize_mode", body.resize_mode)
     if kind == "inpaint":
+        if body.mask_blur is None and body.mask_blur_x != body.mask_blur_y:
+            raise InvalidRequest(
+                "Easel softens a mask alike in both directions: make mask_blur_x and mask_blur_y equal."
+            )
         values |= {
             "mask_blur": body.mask_blur_x if body.mask_blur is None else body.mask_blur,
             "mask_mode": _by_number("inpainting_mask_invert", body.inpainting_mask_invert, "mask_mode"),
@@ -118,10 +154,29 @@ def image_to_image(body: ImageBody, checkpoint_of: Callable[[str], str]) -> Tran
             "inpaint_area": "Only masked" if body.inpaint_full_res else "Whole picture",
             "padding": body.inpaint_full_res_padding,
         }
+    return _translated(kind, values, body, checkpoint_of)
+
+
+def _translated(kind: str, values: Mapping[str, Any], body: Drawing, checkpoint_of: Callable[[str], str]) -> Translated:
+    """With what the infotext says about fields that the client did not name."""
+    if body.infotext:
+        fields, named = parameters(REQUESTS[kind]), _named(body)
+        read = {name: value for name, value in parse_infotext(body.infotext).items() if name in fields.keys() - named}
+        if "checkpoint" in read:
+            read["checkpoint"] = checkpoint_of(str(read["checkpoint"]))
+        values = {**values, **read}
     return Translated(kind=kind, values=values, styles=tuple(body.styles or ()))
 
 
-def _values(body: Drawing, kind: str, checkpoint_of: Callable[[str], str]) -> dict[str, Any]:
+def _named(body: Drawing) -> set[str]:
+    """Our names of everything that the client said something about."""
+    named = {SETTINGS[name] for name in body.override_settings or {}}
+    for name in body.model_fields_set:
+        named |= {SAME[name]} if name in SAME else set(OTHERWISE.get(name, ()))
+    return named
+
+
+def _values(body: Drawing, checkpoint_of: Callable[[str], str]) -> dict[str, Any]:
     _refuse_the_impossible(body)
     values = {ours: getattr(body, theirs) for theirs, ours in SAME.items() if getattr(body, theirs) is not None}
     values["sampler"] = body.sampler_name or body.sampler_index or "Euler"
@@ -129,10 +184,7 @@ def _values(body: Drawing, kind: str, checkpoint_of: Callable[[str], str]) -> di
         values["schedule"] = body.scheduler
     if body.eta is not None:
         values |= {"eta": body.eta, "ddim_eta": body.eta}  # theirs is of whichever sampler draws
-    values |= _extras(body, checkpoint_of) | _overridden(body.override_settings or {}, checkpoint_of)
-    if body.infotext:
-        values = {**values, **_unnamed(parse_infotext(body.infotext), body, kind)}
-    return values
+    return values | _extras(body, checkpoint_of) | _overridden(body.override_settings or {}, checkpoint_of)
 
 
 def _extras(body: Drawing, checkpoint_of: Callable[[str], str]) -> dict[str, Any]:
@@ -141,6 +193,8 @@ def _extras(body: Drawing, checkpoint_of: Callable[[str], str]) -> dict[str, Any
         "seed_resize_width": max(0, body.seed_resize_from_w or 0),
         "seed_resize_height": max(0, body.seed_resize_from_h or 0),
     }
+    if not body.seed_enable_extras:
+        values = {"variation_strength": 0.0}
     if body.refiner_checkpoint and body.refiner_checkpoint != "None":
         values["refiner"] = checkpoint_of(body.refiner_checkpoint)
         if body.refiner_switch_at is not None:
@@ -172,17 +226,6 @@ def _overridden(settings: Mapping[str, Any], checkpoint_of: Callable[[str], str]
             value = ""
         values[SETTINGS[name]] = value
     return values
-
-
-def _unnamed(read: Mapping[str, object], body: Drawing, kind: str) -> dict[str, Any]:
-    """What an infotext says about fields that the client left out."""
-    named = {SAME.get(name, name) for name in body.model_fields_set}
-    if {"sampler_name", "sampler_index"} & named:
-        named.add("sampler")
-    if "scheduler" in named:
-        named.add("schedule")
-    fields = parameters(REQUESTS[kind])
-    return {name: value for name, value in read.items() if name in fields and name not in named}
 
 
 def _by_number(name: str, number: int, registry: str = "") -> Any:

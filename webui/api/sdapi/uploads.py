@@ -47,6 +47,6 @@ def decoded(encoded: str) -> bytes:
     if encoded.startswith("data:"):
         encoded = encoded.partition(",")[2]
     try:
-        return base64.b64decode(encoded, validate=True)
+        return base64.b64decode("".join(encoded.split()), validate=True)  # many programs break it into lines
     except (binascii.Error, ValueError) as error:
         raise UnusableInput("A picture is not base64: {reason}.", reason=str(error)) from error

@@ -50,7 +50,7 @@ def routes(app: App) -> APIRouter:
         passport = app.library.find(body.checkpoint, app.options.current.default_checkpoint)
         counts = app.prompts.tokens(
             passport, (body.prompt, body.negative_prompt), body.styles,
-            steps=body.num_inference_steps, emphasis=body.emphasis,
+            steps=body.num_inference_steps, emphasis=body.emphasis, embeddings=app.library.shelf("embeddings"),
         )  # fmt: skip
         names = ("prompt", "negative_prompt")
         return {name: {"used": count.used, "room": count.room} for name, count in zip(names, counts, strict=True)}

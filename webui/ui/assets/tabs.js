@@ -6,9 +6,10 @@ const BUTTON = '#easel_tabs [role="tab"][id$="-button"]';  // and no tabs inside
 
 export function rememberTab() {
   document.addEventListener("click", ({ target, isTrusted }) => {
-    const button = isTrusted && target.closest?.(BUTTON);
-    if (button) tab.set("tab", button.id);
-    button?.scrollIntoView({ block: "nearest", inline: "center" });
+    const button = isTrusted ? target.closest?.(BUTTON) : null;
+    if (!button) return;
+    tab.set("tab", button.id);
+    button.scrollIntoView({ block: "nearest", inline: "center" });
   });
   const id = tab.get("tab");
   if (typeof id === "string") open(id);
