@@ -79,12 +79,13 @@ def test_a_file_that_cannot_be_moved_stays_in_the_gallery(
 def test_files_in_the_trash_that_nobody_knows_can_be_brought_back(home: Path, opened: Callable[..., Gallery]) -> None:
     fill(home)
     gallery = opened()
-    picture = id_of(gallery, "c.png")
+    picture, there = id_of(gallery, "c.png"), id_of(gallery, "a.png")
     gallery.close()
     folder = home / "outputs/.trash"
     folder.mkdir()
     (home / "outputs/old/deep/c.png").rename(folder / f"{picture}.png")  # the index still knows where it was
     save(folder / "lost.png", of_easel(5, prompt="a lost one"))
+    save(folder / f"{there}.png", (home / "outputs/2026-01-02/a.png").read_bytes())  # only copied
     (folder / "notes.txt").write_text("not a picture")
     (folder / "broken.png").write_text("not a picture either")
     gallery = opened()
@@ -93,7 +94,7 @@ def test_files_in_the_trash_that_nobody_knows_can_be_brought_back(home: Path, op
         ("lost", "", "lost.png"),
     }
     assert gallery.trash.one("lost").prompt == "a lost one"  # type: ignore[union-attr]
-    assert "c.png" not in names(gallery)
+    assert names(gallery) == ["a.png", "b.png", "d.jpg"]
     assert gallery.restore([picture, "lost"]) == [picture, "lost"]
     assert {"c.png", "lost.png"} <= set(names(gallery))
     assert (home / "outputs/old/deep/c.png").exists()
