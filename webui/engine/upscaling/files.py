@@ -41,9 +41,10 @@ def _tensors(path: Path) -> Tensors:
         weights = open_weights(path)
         return _bare(weights.read(weights.shapes))
     content = read_pickle(path)
-    while isinstance(content, dict) and (inner := next((content[w] for w in WRAPPINGS if w in content), None)):
-        content = inner
-    return _bare(content if isinstance(content, dict) else {})
+    unwrapped = content if isinstance(content, dict) else {}
+    for _ in WRAPPINGS:  # a file may wrap itself, and then has no end
+        unwrapped = next((unwrapped[w] for w in WRAPPINGS if isinstance(unwrapped.get(w), dict)), unwrapped)
+    return _bare(unwrapped)
 
 
 def _bare(content: Mapping[str, object]) -> Tensors:

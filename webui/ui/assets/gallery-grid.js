@@ -2,8 +2,10 @@
 
 import { h } from "./dom.js";
 import { addressOf } from "./gallery-list.js";
+import { meaning } from "./keys.js";
 import { t } from "./words.js";
 
+const CELL_ACTIONS = ["open", "toggle", "range"];
 const GAP = 8;
 const PADDING = 3;  // of the grid, for outlines
 const WIDEST = 200;  // px of a tile
@@ -199,9 +201,9 @@ export class Grid {
       Home: 0,
       End: total - 1,
     };
+    const action = meaning("gallery", event);
     if (event.key in targets) this.show(targets[event.key]);
-    else if (event.key === "Enter") this.act("open", this.#focused);
-    else if (event.key === " ") this.act(event.shiftKey ? "range" : "toggle", this.#focused);
+    else if (CELL_ACTIONS.includes(action)) this.act(action, this.#focused);
     else return;
     event.preventDefault();
   }

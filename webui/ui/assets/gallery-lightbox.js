@@ -4,6 +4,7 @@ import { h, renewed, setText } from "./dom.js";
 import { addressOf, bareUrl, getPicture } from "./gallery-list.js";
 import { infoPanel } from "./info-panel.js";
 import { book } from "./jobs.js";
+import { meaning } from "./keys.js";
 import { sendButtons } from "./send.js";
 import { openTab } from "./tabs.js";
 import { ServerError } from "./server.js";
@@ -163,11 +164,12 @@ export class Lightbox {
   }
 
   #key(event) {
-    if (event.target.closest("pre, input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "ArrowLeft") void this.#move(-1);
-    else if (event.key === "ArrowRight") void this.#move(1);
-    else if (event.key === "Delete") this.does.remove(this.#shown.picture);
-    else if (event.key.toLowerCase() === "s") this.does.star(this.#shown.picture);
+    if (event.target.closest("pre, input, select")) return;
+    const action = meaning("light", event);
+    if (action === "previous") void this.#move(-1);
+    else if (action === "next") void this.#move(1);
+    else if (action === "remove") this.does.remove(this.#shown.picture);
+    else if (action === "star") this.does.star(this.#shown.picture);
     else return;
     event.preventDefault();
   }

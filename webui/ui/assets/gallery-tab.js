@@ -9,6 +9,7 @@ import {
   PictureList, renameCollection, restorePictures, starPictures,
 } from "./gallery-list.js";
 import { book } from "./jobs.js";
+import { meaning } from "./keys.js";
 import { ServerError } from "./server.js";
 import { toast } from "./toast.js";
 import { sentence, t } from "./words.js";
@@ -174,15 +175,15 @@ class EaselPictures extends HTMLElement {
   }
 
   #key(event) {
-    if (event.target.closest("input, select, dialog, pre") || event.altKey) return;
+    if (event.target.closest("input, select, dialog, pre")) return;
     const { picture } = this.grid;
     const ids = this.grid.selected.size ? [...this.grid.selected] : picture ? [picture.id] : [];
-    if (event.key === "Escape" && this.grid.selected.size) this.#clear();
-    else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a") void this.#try(() => this.#selectAll());
-    else if (event.ctrlKey || event.metaKey) return;
-    else if (event.key === "Delete" && ids.length && !this.list.inTrash) void this.#try(() => this.#delete(ids));
-    else if (event.key.toLowerCase() === "s" && ids.length && !this.list.inTrash) void this.#try(() => this.#star(ids));
-    else if (event.key === "/") this.bar.search.focus();
+    const action = meaning("gallery", event);
+    if (action === "none" && this.grid.selected.size) this.#clear();
+    else if (action === "all") void this.#try(() => this.#selectAll());
+    else if (action === "remove" && ids.length && !this.list.inTrash) void this.#try(() => this.#delete(ids));
+    else if (action === "star" && ids.length && !this.list.inTrash) void this.#try(() => this.#star(ids));
+    else if (action === "search") this.bar.search.focus();
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -11,7 +11,7 @@ let timer = null;
 
 /** A modal dialog covers all else and takes its presses, so the line is inside while one is open, and outlives it. */
 function settle() {
-  const dialog = document.querySelector("dialog[open]");
+  const dialog = [...document.querySelectorAll("dialog[open]")].at(-1);
   const home = dialog ?? document.querySelector(".gradio-container");
   if (box.parentElement === home) return;
   home.append(box);
