@@ -12,7 +12,7 @@ def test_the_built_in_upscalers_are_there_without_a_folder(tmp_path: Path) -> No
 def test_files_are_named_without_their_suffix_and_safetensors_come_before_pickles(tmp_path: Path) -> None:
     folder = tmp_path / "upscalers"
     folder.mkdir()
-    for name in ("b.pth", "4x-Sharp.v1.2.pth", "b.safetensors", "notes.txt", "Lanczos.pth"):
+    for name in ("b.pth", "4x-Sharp.v1.2.pth", "b.safetensors", "c.sft", "notes.txt", "Lanczos.pth"):
         (folder / name).touch()
-    assert upscaler_names(tmp_path) == ("None", "Lanczos", "Nearest", "4x-Sharp.v1.2", "b")
+    assert upscaler_names(tmp_path) == ("None", "Lanczos", "Nearest", "4x-Sharp.v1.2", "b", "c")
     assert upscaler_files(folder)["b"] == folder / "b.safetensors"

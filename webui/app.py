@@ -15,7 +15,7 @@ from typing import Any
 from webui import __version__
 from webui.contract import Signal
 from webui.datasets import Datasets
-from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
+from webui.errors import CannotSaveGallery, CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import Done, Event, JobState, Warning
 from webui.extensions.desk import ExtensionDesk, shelf_of
 from webui.gallery import Entry, Gallery
@@ -71,7 +71,7 @@ class App:
             self._lock.close()
             raise
         self.estimates = Estimates(self.store)
-        self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved")
+        self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved", self.store.names_of)
         self.hub = Hub(self._snapshot)
         self.gallery = Gallery(
             settings.data_dir,
@@ -267,9 +267,9 @@ class App:
     def picture_content(self, picture: PictureRecord) -> bytes:
         """The PNG, wherever it is kept or was moved to. Raises `NotFound` when its file was removed."""
         try:
+            return self.gallery.content(picture.id)  # first, as another picture may lie where it was saved
+        except (NotFound, CannotSaveGallery):
             return self.outputs.read(picture.path)
-        except NotFound:
-            return self.gallery.content(picture.id)
 
     def picture_info(self, source: Path) -> dict[str, Any]:
         """What a picture file says about itself as JSON. Raises `InvalidRequest` when it is none that can be read."""

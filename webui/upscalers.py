@@ -6,12 +6,14 @@ What is in a file and how it enlarges a picture is known to `engine/upscaling` a
 from collections.abc import Mapping
 from pathlib import Path
 
+from webui.library import SAFETENSORS
+
 BUILT_IN = ("None", "Lanczos", "Nearest")
 """AUTOMATIC1111's names. None leaves a picture as it is where that is possible; where a size must come out, Lanczos."""
 
 FOLDER = "upscalers"
 """Of the models folder."""
-SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (*SAFETENSORS, ".pth", ".pt")
 """Of files with weights; of two with the same name the one that comes first in here is taken."""
 
 

@@ -16,7 +16,7 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 
 from webui.extension import CheckpointError, UnknownName
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+SUFFIXES = (".safetensors", ".sft", ".pth", ".pt", ".ckpt", ".bin")
 CONFIG = "config.json"
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]

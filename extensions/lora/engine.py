@@ -24,7 +24,7 @@ from webui.extension import (
 from .files import LoraFile, sorted_by_layer
 from .mixture import Mixture, Networks, Part, Spare, Swapped, fit, mix, swapped
 from .names import Place
-from .shelf import Found, Shelf, header
+from .shelf import SAFETENSORS, Found, Shelf, header
 from .tags import Wanted, wanted
 
 FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 1280: "SDXL's refiner", 2048: "Stable Diffusion XL"}
@@ -230,7 +230,7 @@ def file_hash(path: Path) -> str:
         return known[:12]
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        if path.suffix == ".safetensors":
+        if path.suffix in SAFETENSORS:
             file.seek(8 + int.from_bytes(file.read(8), "little"))
         while block := file.read(2**20):
             digest.update(block)

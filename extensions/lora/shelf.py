@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_HEADER = 32 * 2**20
+SAFETENSORS = (".safetensors", ".sft")
 GENERIC = {"adapter_model", "pytorch_lora_weights", "lora", "last"}
 """Names that tools write without asking; as an alias they would mean any of many files."""
 
@@ -68,7 +69,7 @@ def trained_name(path: Path) -> str:
 
 def header(path: Path) -> Mapping[str, str]:
     """Metadata of a safetensors file, nothing of any other. Reads the header alone and raises nothing."""
-    if path.suffix != ".safetensors":
+    if path.suffix not in SAFETENSORS:
         return {}
     try:
         with path.open("rb") as file:

@@ -1,5 +1,6 @@
 """/api/v1/gallery and /api/v1/picture-info."""
 
+import base64
 import io
 import zipfile
 
@@ -8,7 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.test_v1 import finished, submit
-from tests.gallery.pictures import draw, of_a1111, of_easel, png, save
+from tests.gallery.pictures import draw, of_a1111, of_easel, of_text, png, save
 from webui.app import App
 
 GALLERY = "/api/v1/gallery"
@@ -126,6 +127,27 @@ def test_a_picture_and_a_text_tell_how_a_picture_was_made(client: TestClient) ->
     assert (ours["tool"], ours["values"]["checkpoint"], ours["unmapped"]) == ("Easel", "one", [])
     named = client.post("/api/v1/text-info", json={"text": "x\nSteps: 3, Seed: 4, CFG scale: 5, Model: One"}).json()
     assert named["values"]["checkpoint"] == "one"
+
+
+@pytest.mark.parametrize("field", ["Model", "Sampler", "Extensions"])
+def test_half_a_character_in_a_text_is_replaced(client: TestClient, field: str) -> None:
+    """JSON can spell it and no answer can hold it."""
+    text = f'a lamp\nSteps: 20, CFG scale: 7, Seed: 1, {field}: "{{\\"a\\": \\"\\\\ud800 \\ud83d\\ude00 \\udfff\\"}}"'
+    picture = of_text(text)
+    answers = [
+        client.post("/api/v1/picture-info", content=picture),
+        client.post("/api/v1/text-info", json={"text": text}),
+        client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(picture).decode()}),
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert all("\ufffd" in answer.text or "\\ufffd" in answer.text for answer in answers)
+    assert "\U0001f600" in answers[0].json()["fields"][field]
+
+
+def test_a_text_that_is_no_unicode_is_refused(client: TestClient) -> None:
+    body = b'{"text": "half a character: \\ud800"}'
+    answer = client.post("/api/v1/text-info", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
 
 
 def test_a_picture_that_says_nothing_and_a_file_that_is_none_are_told(client: TestClient, app: App) -> None:

@@ -57,7 +57,7 @@ def write(path: Path, format_: str, rows: torch.Tensor = ROWS) -> Path:
     return path
 
 
-FORMATS = {"A1111 pt": ".pt", "old pt": ".pt", "diffusers bin": ".bin", "emb_params": ".safetensors"}
+FORMATS = {"A1111 pt": ".pt", "old pt": ".pt", "diffusers bin": ".bin", "emb_params": ".safetensors", "short": ".sft"}
 
 
 @pytest.mark.parametrize("format_", FORMATS)

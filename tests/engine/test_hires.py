@@ -83,6 +83,11 @@ def test_without_strength_it_only_enlarges(engine: Engine) -> None:
     assert pixels(events) != plain.resize((128, 128), Picture.Resampling.NEAREST).tobytes(), "it was encoded again"
 
 
+def test_words_that_alternate_need_no_step_in_a_pass_without_any(engine: Engine) -> None:
+    alternating = hires(hires_strength=0.0, hires_sampler="DPM adaptive", prompt="[cat|dog]")
+    assert size_of(pictures(run(engine, alternating))[0]) == (96, 96)
+
+
 @pytest.mark.parametrize("change", [
     {"hires_upscaler": "Latent (nearest-exact)"}, {"hires_upscaler": "Lanczos"}, {"hires_sampler": "DPM++ 2M"},
     {"hires_schedule": "Karras"}, {"hires_prompt": "a dog"}, {"hires_negative_prompt": "a dog"},

@@ -97,12 +97,13 @@ def test_image_guidance_counts_for_an_instructed_checkpoint_alone(seeing: Any, e
     assert same(made(engine, image_guidance_scale=3.0), made(engine, image_guidance_scale=1.0))
 
 
-def test_image_guidance_is_the_equation_of_its_paper(seeing: Any) -> None:
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_image_guidance_is_the_equation_of_its_paper(seeing: Any, scale: float) -> None:
     """nothing + s_I (picture - nothing) + s_T (both - picture), from three separate calls of the network."""
     from webui.engine.passes import passes_of
 
     parts = components_of(seeing, "instructed")
-    asked = request(ImageToImage, checkpoint="instructed", guidance_scale=4.0, image_guidance_scale=1.7)
+    asked = request(ImageToImage, checkpoint="instructed", guidance_scale=scale, image_guidance_scale=1.7)
     begun = beginning_of(asked, {"a" * 32: png(noise())}, parts)
     (only,) = passes_of(asked, parts, begun, lambda _: parts, lambda *_: None)
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
@@ -121,5 +122,5 @@ def test_image_guidance_is_the_equation_of_its_paper(seeing: Any) -> None:
     assert said.uncond is not None
     nothing = network(said.uncond.hidden, torch.zeros_like(begun.channels))
     picture, both = (network(text.hidden, begun.channels) for text in (said.uncond, said.conds[0]))
-    predicted = nothing + 1.7 * (picture - nothing) + 4.0 * (both - picture)
+    predicted = nothing + 1.7 * (picture - nothing) + scale * (both - picture)
     assert torch.allclose(ours, x - 1.5 * predicted, atol=1e-4)

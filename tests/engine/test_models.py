@@ -126,6 +126,18 @@ def test_what_has_changed_on_the_disk_is_loaded_again_and_not_kept_twice(models_
     assert live_weights() == before
 
 
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_what_is_told_beside_a_file_counts_as_part_of_it(suffix: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    file = Path(shutil.copy(pair[1], tmp_path / "one.safetensors"))
+    models, load = cache()
+    models.get(passport_of(file))
+    assert models.holds(passport_of(file))
+    file.with_suffix(suffix).write_text("{}")
+    assert not models.holds(passport_of(file))
+    models.get(passport_of(file))
+    assert len(load.loads) == 2
+
+
 def test_what_does_not_fit_beside_the_others_is_loaded_alone(models_dir: Path) -> None:
     passports = [passport_of(models_dir / "checkpoints" / name) for name in NAMES]
     models, load = cache()
@@ -162,11 +174,32 @@ def decoded(vae: Any) -> np.ndarray:
     return np.asarray(decode(vae, latents).image)
 
 
-@pytest.mark.parametrize("kind", ["folder", "alone", "prefixed", "whole model", "pickle"])
+def with_first_names(source: Path, target: Path) -> Path:
+    """A file with diffusers' names, those of the parts of attention as its first versions wrote them."""
+    names = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+    renamed = {}
+    for key, value in load_file(source).items():
+        for now, then in names.items():
+            key = key.replace(now, then)
+        renamed[key] = value
+    assert any("mid_block.attentions.0.query.weight" in key for key in renamed)
+    save_file(renamed, target)
+    return target
+
+
+KINDS_OF_VAE = ("folder", "alone", "prefixed", "whole model", "pickle", "of diffusers", "short suffix", "first names")
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_VAE)
 def test_an_autoencoder_comes_from_a_folder_or_a_file(kind: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
     folder, file = pair
-    path = {"folder": folder / "vae", "whole model": file}.get(kind)
-    if path is None:
+    of_diffusers = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    path = {"folder": folder / "vae", "whole model": file, "of diffusers": of_diffusers}.get(kind)
+    if kind == "first names":
+        path = with_first_names(of_diffusers, tmp_path / "first.safetensors")
+    elif kind == "short suffix":
+        path = vae_file(file, tmp_path / "own.sft")
+    elif path is None:
         path = vae_file(file, tmp_path / "own.safetensors", "first_stage_model." if kind == "prefixed" else "")
     if kind == "pickle":
         torch.save({"state_dict": load_file(path)}, tmp_path / "own.vae.pt")

@@ -7,13 +7,17 @@ import pytest
 import torch
 
 from tests.engine.helpers import Signals, kinds, new_engine, pictures, request, run
+from tests.engine.test_image_jobs import events as image_events
+from tests.engine.test_image_jobs import mask, noise
+from tests.engine.test_image_jobs import request as from_picture
 from webui.contract import Engine, Signal
 from webui.engine.device import Device
 from webui.engine.engine import PictureEngine
 from webui.engine.upscaling import Upscalers
 from webui.engine.vae import decode
-from webui.events import Checkpoint, Failed, Warning
+from webui.events import Checkpoint, Done, Failed, Warning
 from webui.library import Library
+from webui.requests import ImageToImage
 
 pytestmark = pytest.mark.torch
 
@@ -106,6 +110,30 @@ def test_a_decoder_without_memory_works_in_tiles(engine: Engine, monkeypatch: py
     assert [str(event.text) for event in events if isinstance(event, Warning)] == [
         "The picture was decoded in tiles, because memory was short."
     ]
+    assert list(pictures(events)) == [0]
+    assert not components.vae.use_tiling
+
+
+@pytest.mark.parametrize("way", ["picture", "hires"])
+def test_an_encoder_without_memory_works_in_tiles(engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    run(engine, request())
+    components = engine._models.loaded  # type: ignore[attr-defined]
+    plain = components.vae.encode
+
+    def short_of_memory(pixels: torch.Tensor) -> Any:
+        if not components.vae.use_tiling:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(pixels)
+
+    monkeypatch.setattr(components.vae, "encode", short_of_memory)
+    if way == "picture":
+        asked = from_picture(ImageToImage, width=96, height=96)
+        events = image_events(engine, asked, noise((96, 96)), mask())
+    else:
+        events = run(engine, request(hires=True, hires_scale=1.5, hires_upscaler="Lanczos"))
+    done = events[-1]
+    assert isinstance(done, Done), done
+    assert "The picture was encoded in tiles, because memory was short." in [str(told) for told in done.receipt]
     assert list(pictures(events)) == [0]
     assert not components.vae.use_tiling
 

@@ -1,9 +1,12 @@
 """A second checkpoint takes over on the way, and what is put aside on either side of the switch goes on."""
 
+from typing import Any
+
 import pytest
+import torch
 
 from tests.engine.helpers import kinds, pictures, request, run
-from webui.contract import Engine
+from webui.contract import Engine, Job
 from webui.engine.passes import switch_step
 from webui.events import Checkpoint, Failed
 from webui.requests import TextToImage
@@ -66,3 +69,15 @@ def test_an_unknown_refiner_is_refused_by_name(engine: Engine) -> None:
     assert kinds(events)[-1] == "failed"
     assert isinstance(events[-1], Failed)
     assert "nothing" in str(events[-1].text)
+
+
+def test_a_tiling_job_sees_the_opposite_edge_in_the_refiner_too_and_leaves_it_as_it_was(engine: Any) -> None:
+    own = tuple(engine._models.get(engine._find(name)).unet for name in ("epsilon", "v_prediction"))
+
+    def modes() -> list[set[str]]:
+        return [{each.padding_mode for each in unet.modules() if isinstance(each, torch.nn.Conv2d)} for unet in own]
+
+    job = engine.run(Job(id="job", request=refined(tiling=True)), lambda: None)
+    seen = [modes() for event in job if event.kind == "progress" and event.phase == "sampling"]
+    assert seen == [[{"circular"}, {"circular"}]] * 4
+    assert modes() == [{"zeros"}, {"zeros"}]

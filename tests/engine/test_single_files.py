@@ -15,8 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.engine.helpers import CPU, engine_of, new_engine, passport_of, picture_of, pictures, request, run
 from tests.tiny_single import build_tiny_pair
+from webui.engine.engine import create_engine
 from webui.engine.loading import load_checkpoint
 from webui.errors import CheckpointError
+from webui.library import Library
 
 pytestmark = pytest.mark.torch
 
@@ -213,3 +215,38 @@ def test_an_engine_finds_files_in_the_models_folder(pairs: Any, tmp_path: Path) 
     ]
     levels = [np.asarray(Picture.open(io.BytesIO(png))) for png in drawn]
     assert np.array_equal(*levels)
+
+
+def test_what_is_put_beside_a_loaded_file_holds_for_the_next_job(pairs: Any, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(pairs("sd1")[1], tmp_path / "checkpoints" / "toy.sft")
+    engine = new_engine(tmp_path)
+    wanted = request(checkpoint="toy.sft", num_inference_steps=2)
+    before = picture_of(engine, wanted)
+    assert np.array_equal(picture_of(engine, wanted), before)
+    (tmp_path / "checkpoints" / "toy.json").write_text('{"prediction_type": "v_prediction"}')
+    assert not np.array_equal(picture_of(engine, wanted), before)
+
+
+def test_a_vae_that_comes_while_the_engine_runs_is_found(pairs: Any, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(pairs("sd1")[1], tmp_path / "checkpoints" / "toy.safetensors")
+    engine = new_engine(tmp_path)
+    wanted = request(checkpoint="toy.safetensors", num_inference_steps=1, vae="mine")
+    assert "Unknown VAE 'mine'" in str(run(engine, wanted)[-1].text)  # type: ignore[union-attr]
+    (tmp_path / "vae").mkdir()
+    shutil.copy(pairs("sd1")[0] / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "vae" / "mine.safetensors")
+    assert picture_of(engine, wanted).std() > 1
+
+
+def test_an_embedding_of_another_tree_that_comes_while_the_engine_runs_is_found(pairs: Any, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "other" / "embeddings").mkdir(parents=True)
+    shutil.copy(pairs("sd1")[1], tmp_path / "checkpoints" / "toy.safetensors")
+    library = Library(tmp_path / "checkpoints", extra=[tmp_path / "other"])
+    engine = create_engine(tmp_path, "cpu", library=library)
+    torch.set_num_threads(1)
+    wanted = request(prompt="glimmer", checkpoint="toy.safetensors", num_inference_steps=1)
+    before = picture_of(engine, wanted)
+    save_file({"emb_params": torch.ones(2, 16)}, tmp_path / "other" / "embeddings" / "glimmer.safetensors")
+    assert not np.array_equal(picture_of(engine, wanted), before)

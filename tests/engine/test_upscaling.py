@@ -80,8 +80,23 @@ def test_a_compact_network_adds_to_nearest_neighbours(tmp_path: Path, scale: int
 
 def test_weights_of_trainers_come_out_of_their_wrapping(tmp_path: Path) -> None:
     path = build_tiny_compact(tmp_path / "x.pth", wrapping="params_ema")
-    bare = build_tiny_compact(tmp_path / "y.safetensors")
+    bare = build_tiny_compact(tmp_path / "y.safetensors").rename(tmp_path / "y.sft")
     assert torch.equal(load_enlarger(path, CPU)(PIXELS), load_enlarger(bare, CPU)(PIXELS))
+
+
+def test_a_wrapping_of_itself_ends(tmp_path: Path) -> None:
+    endless: dict[str, Any] = {}
+    endless["params"] = endless
+    torch.save(endless, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"x\.pth.*(spandrel|no upscaler is known)"):
+        load_enlarger(tmp_path / "x.pth", CPU)
+
+
+def test_weights_are_found_beside_a_tensor_that_has_a_wrapping_s_name(tmp_path: Path) -> None:
+    bare = build_tiny_compact(tmp_path / "y.safetensors")
+    whole = build_tiny_compact(tmp_path / "x.pth", wrapping="model")
+    torch.save({"params": torch.zeros(3), "state_dict": torch.load(whole)}, whole)
+    assert torch.equal(load_enlarger(whole, CPU)(PIXELS), load_enlarger(bare, CPU)(PIXELS))
 
 
 class Bomb:

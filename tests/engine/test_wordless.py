@@ -82,3 +82,26 @@ def test_what_knows_nothing_draws_from_nothing(tmp_path: Path) -> None:
     failed = run(engine, request(prompt="a cat"))[-1]
     assert isinstance(failed, Failed)
     assert "draws without words" in str(failed.text)
+
+
+def test_a_list_of_classes_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    own = build(tmp_path / "own", lambda: ClassEmbedder(classes=3, features=16), classes=["cat", "red dog"])
+    failed = run(engine_of(own), request(prompt=""))[-1]
+    assert isinstance(failed, Failed)
+    assert "easel.json names 2 classes and its conditioner knows 3" in str(failed.text)
+
+
+def test_a_quantised_autoencoder_short_of_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no tiles to decode in."""
+    engine = engine_of(build(tmp_path / "own", lambda: NothingEmbedder(features=16), is_quantised=True))
+    run(engine, request(prompt=""))
+    components = engine._models.loaded
+    assert components is not None
+
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(components.vae, "decode", refuse)
+    failed = run(engine, request(prompt=""))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error == "OutOfMemory"

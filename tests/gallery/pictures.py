@@ -37,9 +37,14 @@ def of_easel(seed: int = 1, **values: Any) -> bytes:
 
 
 def of_a1111(prompt: str = "a dog", seed: int = 7) -> bytes:
+    return of_text(A1111.format(prompt=prompt, seed=seed), (9, seed % 256, 9))
+
+
+def of_text(text: str, colour: object = "red") -> bytes:
+    """With an infotext as it stands."""
     texts = PngImagePlugin.PngInfo()
-    texts.add_text("parameters", A1111.format(prompt=prompt, seed=seed))
-    return png(draw((9, seed % 256, 9)), pnginfo=texts)
+    texts.add_text("parameters", text)
+    return png(draw(colour), pnginfo=texts)
 
 
 def png(image: Image.Image, **options: Any) -> bytes:

@@ -25,6 +25,8 @@ from webui.events import JobState
 from webui.settings import ROOT, Settings
 from webui.workers.local import LocalWorker
 
+PATIENCE = 20.0
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
@@ -192,6 +194,36 @@ def test_a_second_server_on_the_same_data_folder_is_refused_in_words(settings: S
         create_app(settings, engine_factory=ScriptedEngineFactory())
     with serving(settings, start=False):
         pass
+
+
+def test_an_id_always_shows_the_picture_that_was_made_under_it(settings: Settings) -> None:
+    """Also when its file was deleted and another made, by the same seed, and when it came back under another name."""
+
+    def made(app: App, width: int) -> str:
+        job = wait_for(app, app.submit("txt2img", {"width": width, "seed": 42}).id)
+        assert app.gallery.refresh(PATIENCE)
+        return str(job["pictures"][0]["id"])
+
+    def content(app: App, picture_id: str) -> bytes:
+        return app.picture_content(app.picture(picture_id))
+
+    with serving(settings) as app:
+        first = made(app, 64)
+        png = content(app, first)
+        app.gallery.delete([first])
+        second = made(app, 72)
+        assert content(app, second) != png
+        app.gallery.restore([first])
+        assert content(app, first) == png
+        app.gallery.delete([first])
+        (settings.outputs_dir / app.picture(first).path).write_bytes(content(app, second) + b"x")  # somebody else
+        app.gallery.restore([first])
+        assert app.gallery.one(first).name.endswith(" (2).png")
+        assert content(app, first) == png
+        (settings.outputs_dir / app.picture(second).path).unlink()  # not by us
+        made(app, 80)
+        with pytest.raises(NotFound):
+            content(app, second)
 
 
 def test_unknown_ids_are_not_found(settings: Settings) -> None:

@@ -43,6 +43,17 @@ def test_the_number_goes_on_after_what_is_there_and_nothing_is_overwritten(outpu
     assert mine.read_bytes() == b"mine"
 
 
+def test_a_name_is_never_given_again(tmp_path: Path) -> None:
+    days: dict[str, list[str]] = {}
+    outputs = Outputs(tmp_path / "outputs", tmp_path / "unsaved", names_of=lambda day: days.get(day, []))
+    first = save(outputs)
+    day, name = first.split("/")
+    days[day] = [name]
+    (outputs.outputs_dir / first).unlink()
+    assert save(outputs) == f"{day}/00002-5.png"
+    assert outputs.keep_unsaved(PNG, 6)[0] == f"{day}/00003-6.png"
+
+
 def test_two_servers_can_share_an_outputs_folder(tmp_path: Path) -> None:
     paths: list[str] = []
     servers = [Outputs(tmp_path / "outputs", tmp_path / f"unsaved{n}") for n in range(4)]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,14 @@ def test_a_picture_made_again_replaces_the_first(store: JobStore) -> None:
     assert store.picture(again.id) == again
     assert store.has_picture_at("2026-01-01/00002-3.png")
     assert not store.has_picture_at("2026-01-01/00001-3.png")
+
+
+def test_the_names_of_a_days_pictures_are_known(store: JobStore) -> None:
+    job = submit(store)
+    for number, path in enumerate(["2026-01-02/00001-5.png", "2026-01-02/00002-6.png", "2026-01-03/00001-7.png"]):
+        store.add_picture(job, replace(IMAGE, picture=number), path)
+    assert sorted(store.names_of("2026-01-02")) == ["00001-5.png", "00002-6.png"]
+    assert store.names_of("2026-01") == store.names_of("2026-0%") == []
 
 
 def test_unknown_ids_are_not_found(store: JobStore) -> None:

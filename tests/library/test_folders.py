@@ -10,6 +10,9 @@ import pytest
 from tests.header_only import write_checkpoint
 from webui.errors import CheckpointError, NoCheckpoint, UnknownName
 from webui.library import Library
+from webui.library.families import BIGGEST, SMALLEST, STEP
+from webui.params import parameters
+from webui.requests import TextToImage
 
 
 def test_a_good_folder_is_described_from_its_headers(tmp_path):
@@ -195,3 +198,26 @@ def test_of_easels_own_folders_those_of_classes_and_of_nothing_draw(tmp_path, co
     assert (passport.problem is None) == draws
     if not draws:
         assert "trained for 'layout'" in str(passport.problem)
+
+
+@pytest.mark.parametrize(
+    ("sample_size", "native", "default"), [(512, 512, 512), (4, 32, 64), (3, 24, 64), (256, 2048, 2048)]
+)
+def test_the_default_size_can_be_asked_for(tmp_path, sample_size, native, default):
+    write_checkpoint(tmp_path / "one")
+    (tmp_path / "one/unet/config.json").write_text(f'{{"sample_size": {sample_size}, "cross_attention_dim": 768}}')
+    passport = Library(tmp_path).find("one")
+    assert (passport.native_size, passport.defaults) == (native, {"width": default, "height": default})
+    TextToImage(prompt="", **passport.defaults)
+
+
+def test_the_limits_of_sizes_are_those_of_requests():
+    for side in ("width", "height"):
+        param = parameters(TextToImage)[side].param
+        assert (param.minimum, param.maximum, param.step) == (SMALLEST, BIGGEST, STEP)
+
+
+def test_what_was_unpacked_into_the_folder_itself_hides_no_other(tmp_path):
+    write_checkpoint(tmp_path / "one")
+    (tmp_path / "model_index.json").write_text("{}")
+    assert list(Library(tmp_path).passports()) == ["one"]

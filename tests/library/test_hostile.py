@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import pickle
 import random
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.header_only import SD1, pickle_of, write_pickle, write_tensors
+from tests.header_only import SD1, pickle_of, write_checkpoint, write_pickle, write_tensors
 from webui.library import Library
 
 
@@ -132,6 +133,38 @@ def test_a_packed_archive_is_refused_before_anything_is_unpacked(tmp_path):
     assert "unpacks to 50 MB: it may be a bomb" in problem(tmp_path, "one.ckpt")
 
 
+def nested_dictionaries(width, depth):
+    """Each holds the same one `width` times; in the innermost is a tensor."""
+    content = pickle_of({"w": (1,)})[2:-1] + b"q\0"
+    for level in range(depth):
+        keys = b"".join(b"K" + bytes([key]) + b"h" + bytes([level]) for key in range(width))
+        content += b"}(" + keys + b"uq" + bytes([level + 1])
+    return b"\x80\x02" + content + b"."
+
+
+def nested_calls(depth):
+    """A call that calls itself, and so on."""
+    call = b"ctorch._tensor\n_rebuild_from_type_v2\nq\0"
+    return b"\x80\x02" + call + b"(h\0N" * depth + b")" + b"Nt" * depth + b"R."
+
+
+def repeated_updates(count):
+    """A big dictionary becomes the attributes of as many objects."""
+    big = b"}(" + b"".join(b"M" + struct.pack("<H", key) + b"N" for key in range(count)) + b"uq\0"
+    return b"\x80\x02" + big + b"N)\x81h\0b" * count + b"."
+
+
+def repeated_shapes(count):
+    """Very many tensors of very many dimensions."""
+    call = b"ctorch._utils\n_rebuild_tensor_v2\nq\1"
+    return b"\x80\x02(" + b"K\1" * count + b"tq\0" + call + b"NNh\0\x87q\2" + b"h\1h\2R" * count + b"."
+
+
+def collision(number):
+    """A whole number with the hash 0, as ten bytes."""
+    return ((2**61 - 1) * number).to_bytes(10, "little")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -147,6 +180,15 @@ def test_a_packed_archive_is_refused_before_anything_is_unpacked(tmp_path):
         (b"\x80\x02\x8b\xff\xff\xff\x7f.", "cut off or damaged"),
         (b"\x80\x04\x8e" + b"\xff" * 8 + b".", "cut off or damaged"),
         (b"\x80\x02}" + b"2\x85" * 200 + b".", "None"),
+        (nested_dictionaries(200, 4), "no file that torch has written"),
+        (b"\x80\x02}X\xff\xff\0\0" + b"x" * 0xFFFF + b"K\1s.", "no file that torch has written"),
+        (b"\x80\x02" + b"(" * 200_000 + b"1" * 200_000 + b"N.", "None"),
+        (b"\x80\x02" + b"N" * 200_000 + b"(1" * 100_000 + b".", "None"),
+        (nested_calls(1500), "None"),
+        (repeated_updates(20_000), "cut off or damaged"),
+        (repeated_shapes(100_000), "None"),
+        (b"\x80\x02}" + b"".join(b"\x8a\x0a" + collision(n) + b"Ns" for n in range(100_000)) + b".", "None"),
+        (b"\x80\x02N" + b"".join(b"p%d\n" % ((2**61 - 1) * n) for n in range(100_000)) + b".", "cut off or damaged"),
     ],
 )
 def test_broken_pickles_are_told_and_cost_nothing(tmp_path, content, words):
@@ -155,6 +197,27 @@ def test_broken_pickles_are_told_and_cost_nothing(tmp_path, content, words):
     assert words in problem(tmp_path, "one.ckpt")
     assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_an_archive_with_a_password_is_told(tmp_path):
+    path = write_pickle(tmp_path / "one.ckpt", pickle_of(SD1))
+    content = bytearray(path.read_bytes())
+    for magic, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.find(magic) + flags] |= 1
+    path.write_bytes(content)
+    assert "no file that torch has written" in problem(tmp_path, "one.ckpt")
+
+
+def test_what_nobody_thought_of_is_the_problem_of_one_file(tmp_path, monkeypatch, caplog):
+    def fail(path):
+        raise ArithmeticError("no such number")
+
+    monkeypatch.setattr("webui.library.describe_file", fail)
+    write_tensors(tmp_path / "one.safetensors", SD1)
+    write_checkpoint(tmp_path / "two")
+    assert "it cannot be read (ArithmeticError no such number)" in problem(tmp_path, "one.safetensors")
+    assert Library(tmp_path).find("").name == "two"
+    assert "one.safetensors was not understood" in caplog.text
 
 
 def test_safetensors_called_ckpt_says_so(tmp_path):
@@ -190,8 +253,10 @@ def test_wrong_types_in_a_header_are_damage(tmp_path):
         None,
         {"shape": "x", "data_offsets": [0, 0]},
         {"shape": [1], "data_offsets": ["a", "b"]},
+        {"shape": [1], "data_offsets": [0, math.inf]},
+        {"shape": [math.inf], "data_offsets": [0, 0]},
     ):
-        content = json.dumps({"w": entry}).encode()
+        content = json.dumps({"w": entry}).replace("Infinity", "1e999").encode()
         (tmp_path / "one.safetensors").write_bytes(struct.pack("<Q", len(content)) + content)
         assert "damaged" in problem(tmp_path, "one.safetensors")
 

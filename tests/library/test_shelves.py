@@ -62,7 +62,9 @@ def test_a_lora_for_a_newer_family_says_so(tmp_path):
     assert "made for flux-1-dev/lora, which Easel does not draw with" in str(shelf(tmp_path, "loras")["one"].problem)
 
 
-@pytest.mark.parametrize("tags", ["[", "[1]", '{"a": 3}', '{"a": {"b": "x"}}', "[" * 100_000, '{"a": {"b": null}}'])
+@pytest.mark.parametrize(
+    "tags", ["[", "[1]", '{"a": 3}', '{"a": {"b": "x"}}', "[" * 100_000, '{"a": {"b": null}}', '{"a": {"b": 1e999}}']
+)
 def test_senseless_metadata_gives_no_words(tmp_path, tags):
     write_tensors(tmp_path / "loras/one.safetensors", LORA, {"ss_tag_frequency": tags})
     assert shelf(tmp_path, "loras")["one"].words == ()
@@ -145,3 +147,18 @@ def test_shelves_are_looked_at_when_asked_and_again_after_refresh(tmp_path):
     assert dict(library.shelf("loras")) == {}
     library.refresh()
     assert list(library.shelf("loras")) == ["new"]
+
+
+@pytest.mark.parametrize("shelf_name", ["vae", "controlnets"])
+def test_a_configuration_in_the_folder_itself_hides_no_model(tmp_path, shelf_name):
+    write_tensors(tmp_path / shelf_name / "one.safetensors", {"x": (1,)})
+    (tmp_path / shelf_name / "two").mkdir()
+    write_safetensors(tmp_path / shelf_name / "two/diffusion_pytorch_model.safetensors")
+    for folder in ("", "two/"):
+        (tmp_path / shelf_name / f"{folder}config.json").write_text("{}")
+    assert list(shelf(tmp_path, shelf_name)) == ["one", "two"]
+
+
+def test_the_short_suffix_of_safetensors_is_read_as_the_long_one(tmp_path):
+    write_tensors(tmp_path / "loras/one.sft", LORA, {"modelspec.title": "One"})
+    assert (shelf(tmp_path, "loras")["one"].title, shelf(tmp_path, "loras")["one"].problem) == ("One", None)

@@ -33,7 +33,7 @@ from webui.engine.latents import latent_shape
 from webui.engine.models import Components
 from webui.engine.samplers.step import GuidedDenoise
 from webui.engine.soft_inpainting import SoftMask
-from webui.engine.vae import encode, to_pixels
+from webui.engine.vae import Tell, encode, to_pixels, untold
 from webui.errors import InvalidRequest
 from webui.requests import MAX_PIXELS, ImageToImage, Inpaint, PictureRequest
 
@@ -105,25 +105,27 @@ class _Guarded:
         self._denoiser.to_full_precision()
 
 
-def beginning_of(request: PictureRequest, inputs: Mapping[str, bytes], components: Components) -> Beginning:
+def beginning_of(
+    request: PictureRequest, inputs: Mapping[str, bytes], components: Components, tell: Tell = untold
+) -> Beginning:
     """Read, resize and encode what the request begins with. Raises `InvalidRequest` when the mask does not fit."""
     size = request.width, request.height
     shape = latent_shape(size, components.latent_channels, components.factor)
     if not isinstance(request, ImageToImage):
-        return Beginning(channels=blank_channels(components, shape))
+        return Beginning(channels=blank_channels(components, shape, tell))
     picture = _read(inputs[request.image]).convert("RGB")
     if isinstance(request, Inpaint):
         painted = _read(inputs[request.mask]).convert("L") if request.mask else Image.new("L", picture.size)
-        return _inpainting(request, picture, painted, components)
-    channels = blank_channels(components, shape)
+        return _inpainting(request, picture, painted, components, tell)
+    channels = blank_channels(components, shape, tell)
     model = resized(picture, size, request.resize_mode)
     if is_instructed(components):
-        channels = seen_channels(components, to_pixels(model))
+        channels = seen_channels(components, to_pixels(model), tell)
 
     def finish(made: Image.Image, _: torch.Tensor) -> Image.Image:
         return coloured_as(made, model) if request.color_correction else made
 
-    latents = _encoded(picture, size, request.resize_mode, components)
+    latents = _encoded(picture, size, request.resize_mode, components, tell)
     return Beginning(latents, channels=channels, finish=finish)
 
 
@@ -145,7 +147,9 @@ class _Canvas:
     """Where the part lies in the original; None: it is all of it."""
 
 
-def _inpainting(request: Inpaint, picture: Image.Image, painted: Image.Image, components: Components) -> Beginning:
+def _inpainting(
+    request: Inpaint, picture: Image.Image, painted: Image.Image, components: Components, tell: Tell
+) -> Beginning:
     if painted.size != picture.size:
         raise InvalidRequest(
             "The mask is {mask} pixels large and the picture {picture}: they must be of the same size.",
@@ -154,7 +158,7 @@ def _inpainting(request: Inpaint, picture: Image.Image, painted: Image.Image, co
         )
     if request.mask_mode == "Inpaint not masked":
         painted = ImageOps.invert(painted)
-    return _masked(_canvas(request, picture, painted), components)
+    return _masked(_canvas(request, picture, painted), components, tell)
 
 
 def _canvas(request: Inpaint, picture: Image.Image, painted: Image.Image) -> _Canvas:
@@ -177,11 +181,11 @@ def _canvas(request: Inpaint, picture: Image.Image, painted: Image.Image) -> _Ca
     return _Canvas(request, picture, painted, soft, picture, soft, None)
 
 
-def _masked(canvas: _Canvas, components: Components) -> Beginning:
+def _masked(canvas: _Canvas, components: Components, tell: Tell) -> Beginning:
     request, part, mask = canvas.request, canvas.part, canvas.part_mask
     content = request.masked_content
     begun_with = filled(part, mask) if content == "fill" else part
-    latents = _encoded(begun_with, part.size, request.resize_mode, components)
+    latents = _encoded(begun_with, part.size, request.resize_mode, components, tell)
     latent_mask = _to_latents(mask, latents, is_soft=request.soft_inpainting)
     soft = SoftMask(latent_mask, request) if request.soft_inpainting else None
     original = latents
@@ -192,20 +196,20 @@ def _masked(canvas: _Canvas, components: Components) -> Beginning:
         latent_mask,
         content == "latent noise",
         size=part.size,
-        channels=_channels(canvas, components),
+        channels=_channels(canvas, components, tell),
         soft=soft,
         finish=_finish(canvas, original, begun_with, soft),
     )
 
 
-def _channels(canvas: _Canvas, components: Components) -> torch.Tensor | None:
+def _channels(canvas: _Canvas, components: Components, tell: Tell) -> torch.Tensor | None:
     pixels = to_pixels(canvas.part)
     if is_instructed(components):
-        return seen_channels(components, pixels)
+        return seen_channels(components, pixels, tell)
     if not is_inpainting(components):
         return None
     mask = torch.from_numpy(np.asarray(canvas.part_mask, dtype=np.float32) / 255)
-    return masked_channels(components, pixels, mask if canvas.request.soft_inpainting else mask.round())
+    return masked_channels(components, pixels, mask if canvas.request.soft_inpainting else mask.round(), tell)
 
 
 def _finish(canvas: _Canvas, kept: torch.Tensor, model: Image.Image, soft: SoftMask | None) -> Finish:
@@ -234,14 +238,14 @@ def _to_latents(mask: Image.Image, latents: torch.Tensor, *, is_soft: bool) -> t
     return torch.from_numpy(small if is_soft else small.round()).to(latents.device)[None, None]
 
 
-def _encoded(picture: Image.Image, size: Size, resize_mode: str, components: Components) -> torch.Tensor:
+def _encoded(picture: Image.Image, size: Size, resize_mode: str, components: Components, tell: Tell) -> torch.Tensor:
     """(1, channels, height, width) at `size` pixels, fp32."""
     if resize_mode != LATENT_UPSCALE or picture.size == size:
-        return encode(components.vae, resized(picture, size, resize_mode)).float()
+        return encode(components.vae, resized(picture, size, resize_mode), tell).float()
     factor = components.factor
     shrunk = max(1.0, (picture.width * picture.height / MAX_PIXELS) ** 0.5)  # an upload may be larger than any result
     whole = (max(1, int(side / shrunk) // factor) * factor for side in picture.size)
-    latents = encode(components.vae, resized(picture, (next(whole), next(whole)), "Just resize")).float()
+    latents = encode(components.vae, resized(picture, (next(whole), next(whole)), "Just resize"), tell).float()
     return F.interpolate(latents, (size[1] // factor, size[0] // factor), mode="bilinear", antialias=False)
 
 

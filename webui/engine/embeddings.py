@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 from webui.engine.pickles import read_pickle
 from webui.errors import CheckpointError
-from webui.library import check_safetensors
+from webui.library import SAFETENSORS, check_safetensors
 from webui.prompt.chunks import CHUNK
 from webui.sentences import Sentence
 
-SUFFIXES = (".safetensors", ".pt", ".bin")
+SUFFIXES = (*SAFETENSORS, ".pt", ".bin")
 LARGEST = 64 * 2**20
 """Bytes; the largest real ones have less than one."""
 OF_XL = ("clip_l", "clip_g")
@@ -103,7 +103,7 @@ def read_embedding(path: Path) -> Embedding:
 
 
 def _content(path: Path) -> object:
-    if path.suffix.lower() != ".safetensors":
+    if path.suffix.lower() not in SAFETENSORS:
         return read_pickle(path)
     check_safetensors(path)
     return load_file(path)

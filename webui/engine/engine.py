@@ -44,7 +44,7 @@ def create_engine(
     chosen = pick_device(device, worker)
     models = library or Library(models_dir / "checkpoints")
     embeddings = EmbeddingShelf(
-        models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings").values()]
+        models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings", again=True).values()]
     )
     upscalers = Upscalers(models_dir / UPSCALERS, chosen)
     attention = fastest_attention(chosen.torch_device)
@@ -132,7 +132,7 @@ class PictureEngine:
         """Where the autoencoder of that name lies; None for "", the checkpoint's own. Raises `UserError`."""
         if not name:
             return None
-        shelf = self._library.shelf("vae")
+        shelf = self._library.shelf("vae", again=True)
         if name not in shelf:
             raise UnknownName("VAE", name, shelf)
         found = shelf[name]

@@ -7,7 +7,7 @@ made of is known to `passes`, how a step or a picture is made to `denoise` and `
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -105,17 +105,28 @@ class Generation:
         if isinstance(request, TextToImage) and request.hires:
             check_upscaler(request, self._helpers.upscalers)
         parts = self._components
-        with tiled(parts) if request.tiling else nullcontext():
+        with ExitStack() as seamless:
+            if request.tiling:
+                seamless.enter_context(tiled(parts))
             yield self._progress("encoding", 0, 0)
             with self._stopwatch.phase("encoding"):
-                self._beginning = beginning_of(request, self._job.inputs, parts)
-                self._passes = passes_of(request, parts, self._beginning, self._helpers.load, self._extensions.hold)
+                load, hold, tell = self._helpers.load, self._extensions.hold, self._receipt.note
+                self._beginning = beginning_of(request, self._job.inputs, parts, tell)
+                self._passes = passes_of(request, parts, self._beginning, load, hold, tell)
                 self._used = used_embeddings(each.prompts for each in self._passes)
+            for other in self._other_components() if request.tiling else ():
+                seamless.enter_context(tiled(other))
             self._note_passes()
             yield from self._extensions_said()
             yield from self._unknown_tags()
             yield from self._unfit_embeddings()
             yield from self._pictures()
+
+    def _other_components(self) -> Iterable[Components]:
+        """What passes draw with beside the job's own checkpoint, each once."""
+        others = {id(each.components): each.components for each in self._passes}
+        others.pop(id(self._components), None)
+        return others.values()
 
     def _pictures(self) -> Iterator[Event]:
         saved, warning = self._saved()

@@ -52,12 +52,13 @@ def enlarged(latents: torch.Tensor, request: TextToImage, components: Components
     width, height = (side // factor for side in request.hires_sizes[0])
     if request.hires_upscaler in LATENT_UPSCALERS:
         return Enlarged(_cut(_interpolated(latents, (height, width), request.hires_upscaler), request, components))
+    told: list[Sentence] = []
     decoded = [decode(components.vae, each) for each in latents]
     pictures = (
         upscalers.upscale(request.hires_upscaler, each.image, (width * factor, height * factor)) for each in decoded
     )
-    larger = torch.cat([encode(components.vae, picture).float() for picture in pictures])
-    warnings = tuple(each.warning for each in decoded if each.warning)
+    larger = torch.cat([encode(components.vae, picture, told.append).float() for picture in pictures])
+    warnings = (*(each.warning for each in decoded if each.warning), *told)
     return Enlarged(_cut(larger, request, components), warnings)
 
 

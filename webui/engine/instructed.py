@@ -7,9 +7,16 @@ import math
 
 import torch
 
+from webui.engine.image_channels import is_instructed
 from webui.engine.models import Components
 from webui.engine.prediction import CallHooks, GuidedDenoiser
 from webui.engine.text import PlannedPrompts
+from webui.requests import ImageToImage, PictureRequest
+
+
+def needs_blind(request: PictureRequest, components: Components) -> bool:
+    """The network is asked without the picture too, under the negative prompt: at exactly 1 image guidance is off."""
+    return is_instructed(components) and isinstance(request, ImageToImage) and request.image_guidance_scale != 1
 
 
 class InstructedDenoiser(GuidedDenoiser):

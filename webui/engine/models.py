@@ -17,7 +17,7 @@ from webui.engine.previews import LatentToRgb
 from webui.engine.sigmas import NoiseTable
 from webui.engine.text import PromptReader, Tower
 from webui.engine.vae import latent_channels
-from webui.library import Passport
+from webui.library import TOLD_OF_CHECKPOINTS, Passport
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,10 @@ class ModelCache:
 
 
 def _key(path: Path) -> object:
-    """Changes when the files do, so that what was trained further under the same name is loaded again."""
+    """Changes when the files do, so that what was trained further under the same name is loaded again.
+
+    Also when what is told beside a single file does, as that may say how it predicts.
+    """
     try:
         return path, tuple((file, status.st_size, status.st_mtime_ns) for file, status in _files(path))
     except OSError:  # being replaced right now: equal to no other key
@@ -191,5 +194,9 @@ def _size(path: Path) -> int:
 
 
 def _files(path: Path) -> list[tuple[Path, os.stat_result]]:
-    found = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    if path.is_file():
+        beside = (path.with_suffix(suffix) for suffix in TOLD_OF_CHECKPOINTS)
+        found = [path, *(file for file in beside if file.is_file())]
+    else:
+        found = sorted(file for file in path.rglob("*") if file.is_file())
     return [(file, file.stat()) for file in found]

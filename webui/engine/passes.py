@@ -14,7 +14,7 @@ from webui.engine.denoise import Denoiser, Plan, SamplerState
 from webui.engine.guidance import needs_uncond
 from webui.engine.hires import hires_shape
 from webui.engine.image_channels import blank_channels, is_instructed
-from webui.engine.instructed import InstructedDenoiser
+from webui.engine.instructed import InstructedDenoiser, needs_blind
 from webui.engine.latents import LatentShape, latent_shape
 from webui.engine.models import Components
 from webui.engine.prediction import CallHooks, GuidedDenoiser
@@ -23,6 +23,7 @@ from webui.engine.seeds import PictureNoise, Seeds
 from webui.engine.sigmas import ScheduleOptions, Sigmas
 from webui.engine.state import UnreadableState
 from webui.engine.text import PlannedPrompts
+from webui.engine.vae import Tell, untold
 from webui.errors import InvalidRequest
 from webui.prompt.plan import finish, plan
 from webui.prompt.schedule import Clock, clock
@@ -97,12 +98,13 @@ def passes_of(
     beginning: Beginning,
     load: Callable[[str], Components],
     hold: Hold,
+    tell: Tell = untold,
 ) -> tuple[Pass, ...]:
     """At least one. `load` gives the components of a checkpoint that the request names beside its own."""
     first = _first(request, components, beginning, hold)
     row: tuple[Pass, ...] = (first,)
     if isinstance(request, TextToImage) and request.hires:
-        row = (first, _hires(request, first, hold))
+        row = (first, _hires(request, first, hold, tell))
     if not request.refiner:
         return row
     return *row[:-1], *_refined(row[-1], load(request.refiner), hold)
@@ -131,7 +133,7 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
     )
 
 
-def _hires(request: TextToImage, first: Pass, hold: Hold) -> Pass:
+def _hires(request: TextToImage, first: Pass, hold: Hold, tell: Tell) -> Pass:
     components = first.components
     sampler = first.sampler if request.hires_sampler == SAME_SAMPLER else find_sampler(request.hires_sampler)
     schedule = request.schedule if request.hires_schedule == SAME_SCHEDULE else request.hires_schedule
@@ -141,7 +143,7 @@ def _hires(request: TextToImage, first: Pass, hold: Hold) -> Pass:
         levels = sampler.levels(schedule, components.table, steps, schedule_options(request))
         sigmas = sampler.arrange(levels[-request.second_steps - 1 :])
     guidance_scale = request.hires_guidance_scale or request.guidance_scale
-    steps = len(sigmas) - 1 if sampler.is_adaptive else request.second_steps
+    steps = max(1, len(sigmas) - 1) if sampler.is_adaptive else request.second_steps
     timing = clock(first.timing.steps, hires_steps=steps)
     words = replace(
         request,
@@ -160,7 +162,7 @@ def _hires(request: TextToImage, first: Pass, hold: Hold) -> Pass:
         sigmas=sigmas,
         until=len(sigmas) - 1,
         shape=shape,
-        beginning=Beginning(channels=blank_channels(components, shape)),
+        beginning=Beginning(channels=blank_channels(components, shape, tell)),
         before=first.until,
     )
 
@@ -197,7 +199,7 @@ def planned_prompts(
     """The request's prompts, read for a pass of that clock and encoded. Raises `InvalidRequest`."""
     positive = plan(finish(request.prompt), timing, emphasis=request.emphasis)
     negative = None
-    if needs_uncond(guidance_scale) or positive.is_combined:
+    if needs_uncond(guidance_scale) or positive.is_combined or needs_blind(request, components):
         opposite = finish(request.negative_prompt, is_negative=True)
         negative = plan(opposite, timing, is_negative=True, emphasis=request.emphasis)
     encoder = components.prompts

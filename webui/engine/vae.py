@@ -1,6 +1,6 @@
 """Pictures to latents and back, healing what can be healed: NaN in full precision, lack of memory in tiles."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,13 @@ from PIL import Image
 from webui.engine import memory
 from webui.errors import CheckpointError
 from webui.sentences import Sentence
+
+Tell = Callable[[Sentence], None]
+"""Takes what the person should know about how a picture was encoded."""
+
+
+def untold(_: Sentence) -> None:
+    """For what nobody waits for."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +48,29 @@ def decode(vae: Any, latents: torch.Tensor) -> Decoded:  # AutoencoderKL; diffus
 
 
 def _decode_in_memory(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, Sentence | None]:
+    pixels, is_tiled = _in_memory(vae, lambda: decode_pixels(vae, latents))
+    return pixels, Sentence("The picture was decoded in tiles, because memory was short.") if is_tiled else None
+
+
+def _in_memory(vae: Any, work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, bool]:
+    """What `work` makes with the autoencoder, and whether it needed tiles, because memory was short."""
     try:
-        return decode_pixels(vae, latents), None
+        return work(), False
     except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
+        if not memory.is_out_of_memory(error) or not hasattr(vae, "use_tiling"):  # a VQModel knows no tiles
             raise
     memory.release()
     vae.enable_tiling()
     try:
-        return decode_pixels(vae, latents), Sentence("The picture was decoded in tiles, because memory was short.")
+        return work(), True
     finally:
         vae.disable_tiling()
 
 
-def encode(vae: Any, picture: Image.Image) -> torch.Tensor:
+def encode(vae: Any, picture: Image.Image, tell: Tell = untold) -> torch.Tensor:
     """RGB picture -> scaled latents (1, channels, height / factor, width / factor): the mean of the posterior."""
     levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-    return encode_pixels(vae, levels.to(vae.device, vae.dtype) / 127.5 - 1)
+    return encode_pixels(vae, levels.to(vae.device, vae.dtype) / 127.5 - 1, tell)
 
 
 def to_pixels(picture: Image.Image) -> torch.Tensor:
@@ -66,18 +79,20 @@ def to_pixels(picture: Image.Image) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def encode_pixels(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+def encode_pixels(vae: Any, pixels: torch.Tensor, tell: Tell = untold) -> torch.Tensor:
     """As `encode`, of (1, 3, height, width) in [-1, 1]."""
     pixels = pixels.to(vae.device, vae.dtype)
-    latents: torch.Tensor = _encoded(vae, pixels)
+    latents, is_tiled = _in_memory(vae, lambda: _encoded(vae, pixels))
     if not torch.isfinite(latents).all() and vae.dtype != torch.float32:
         with _full_precision(vae):
-            latents = _encoded(vae, pixels.float())
+            latents, is_tiled = _in_memory(vae, lambda: _encoded(vae, pixels.float()))
     if not torch.isfinite(latents).all():
         raise CheckpointError(
             "The encoder's result is not a number, in full precision too, so the picture could not be begun with. "
             "The checkpoint's vae is probably damaged: copy the checkpoint again."
         )
+    if is_tiled:
+        tell(Sentence("The picture was encoded in tiles, because memory was short."))
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     return (latents.float() - shift) * float(vae.config.scaling_factor)
 

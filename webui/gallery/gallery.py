@@ -272,6 +272,8 @@ class Gallery:
                 is_first = False
             except (UserError, OSError, sqlite3.Error) as error:
                 log.warning("The gallery could not look at %s: %s", self._root, error)
+            except Exception:  # a fault of ours: without this thread there would be no gallery until the next start
+                log.exception("The gallery could not look at %s", self._root)
             with self._turn:
                 self._answered = asked
                 self._turn.notify_all()

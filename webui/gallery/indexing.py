@@ -170,6 +170,9 @@ class Indexer:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                if not is_text(entry.name):
+                    log.debug("%r in %s is left out of the gallery: its name is not Unicode", entry.name, folder)
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     inside.append(f"{folder}/{entry.name}" if folder else entry.name)
                 elif entry.name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
@@ -289,6 +292,15 @@ def describe(path: Path, content: str, width: int, height: int) -> Described:
         sampler=str(said.values.get("sampler") or said.fields.get("Sampler", "")),
         seed=seed if isinstance(seed, int) and 0 <= seed <= LARGEST_SEED else NO_SEED,
     )
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written down. A file system takes any bytes; SQLite and JSON take Unicode only."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def content_id(path: Path) -> str:

@@ -104,7 +104,7 @@ def order(query: Query, sql: Sql) -> str:
     number = "texts.rowid" if "texts" in sql.tables else "number"
     if sort.column == "number":
         return f"ORDER BY {number} {direction}"
-    return f"ORDER BY {sort.column} {direction}, number {direction}"
+    return f"ORDER BY pictures.{sort.column} {direction}, number {direction}"
 
 
 def add_cursor(query: Query, sql: Sql, cursor: str) -> None:
@@ -115,7 +115,7 @@ def add_cursor(query: Query, sql: Sql, cursor: str) -> None:
     if sort.column == "number":
         sql.add(f"{'texts.rowid' if 'texts' in sql.tables else 'number'} {sign} ?", number)
     else:
-        sql.add(f"({sort.column}, number) {sign} (?, ?)", key, number)
+        sql.add(f"(pictures.{sort.column}, number) {sign} (?, ?)", key, number)
 
 
 def cursor_behind(query: Query, row: Mapping[str, int]) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.errors import CannotSaveGallery, NotFound
+from webui.errors import CannotSaveGallery, NotFound, UserError
 from webui.gallery.database import Database
-from webui.gallery.indexing import Indexer
+from webui.gallery.indexing import SUFFIXES, Indexer, content_id, describe, is_text
+from webui.pictures import picture_size
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,6 @@ class Trash:
                 row = self._database.one("SELECT * FROM pictures WHERE id = ?", (picture_id,))
                 if row is not None and self._put(row):
                     put.append(picture_id)
-            self.ids |= frozenset(put)
         return put
 
     def _put(self, row: sqlite3.Row) -> bool:
@@ -78,15 +78,32 @@ class Trash:
         source = self._root / trashed.folder / trashed.name
         if not source.is_file():
             return False
+        # The row first, and committed: whatever fails afterwards, no file is left that nobody knows.
+        self._note(trashed)
+        try:
+            _move(source, self.path(trashed))
+        except CannotSaveGallery:
+            self._strike(trashed)
+            raise
+        self.ids |= {trashed.id}
+        self._leave_index(trashed)
+        return True
+
+    def _note(self, trashed: Trashed) -> None:
         with self._database.write() as sql:
-            # The row first: were it the file, a crash between the two would leave one that nobody knows.
             sql.execute(
                 "INSERT OR REPLACE INTO marks.trash VALUES (?, ?, ?, ?, ?, ?, ?, ?)", tuple(vars(trashed).values())
             )
-            sql.execute("DELETE FROM texts WHERE rowid = ?", (row["number"],))
-            sql.execute("DELETE FROM pictures WHERE number = ?", (row["number"],))
-            _move(source, self.path(trashed))
-        return True
+
+    def _strike(self, trashed: Trashed) -> None:
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM marks.trash WHERE id = ?", (trashed.id,))
+
+    def _leave_index(self, trashed: Trashed) -> None:
+        with self._database.write() as sql:
+            row = sql.execute("DELETE FROM pictures WHERE id = ? RETURNING number", (trashed.id,)).fetchone()
+            if row is not None:
+                sql.execute("DELETE FROM texts WHERE rowid = ?", (row["number"],))
 
     def restore(self, ids: Sequence[str]) -> list[str]:
         """Bring pictures back, under another name where theirs is taken. Raises `CannotSaveGallery`."""
@@ -121,8 +138,7 @@ class Trash:
                 except OSError as error:
                     log.warning("%s cannot be deleted: %s", self.path(trashed), error)
                     continue
-                with self._database.write() as sql:
-                    sql.execute("DELETE FROM marks.trash WHERE id = ?", (trashed.id,))
+                self._strike(trashed)
                 gone.append(trashed)
             ids = [trashed.id for trashed in gone]
             self.ids -= frozenset(ids)
@@ -132,12 +148,51 @@ class Trash:
         return gone
 
     def recover(self) -> None:
-        """After a crash or a lost index: pictures that never left their place are not in the trash."""
+        """After a crash or a lost index: what lies in the folder is in the trash, and what never left its place is not.
+
+        Pictures that nobody knows any more are kept as long as if they had been deleted now.
+        """
+        indexed = {row["id"] for row in self._database.all("SELECT id FROM pictures JOIN marks.trash USING (id)")}
         for trashed in self.all():
-            if not self.path(trashed).exists() and (self._root / trashed.folder / trashed.name).exists():
-                with self._database.write() as sql:
-                    sql.execute("DELETE FROM marks.trash WHERE id = ?", (trashed.id,))
+            if self.path(trashed).exists():
+                if trashed.id in indexed:
+                    self._leave_index(trashed)
+            elif (self._root / trashed.folder / trashed.name).exists():
+                self._strike(trashed)
                 self.ids -= {trashed.id}
+        for path in self._unknown():
+            try:
+                self._adopt(path)
+            except (OSError, UserError) as error:
+                log.warning("%s stays in the trash, unseen: %s", path, error)
+
+    def _unknown(self) -> list[Path]:
+        """Files in the trash's folder that no row is about."""
+        folder = self._root / FOLDER
+        paths = [path for path in folder.iterdir() if is_text(path.name)] if folder.is_dir() else []
+        new = [path for path in paths if path.stem not in self.ids and path.suffix.lower() in SUFFIXES]
+        return [path for path in new if path.is_file() and not path.is_symlink()]
+
+    def _adopt(self, path: Path) -> None:
+        """Take a file in under the id that it is called by. Raises OSError, or `UserError` for what is no picture."""
+        width, height = picture_size(path)
+        facts = describe(path, content_id(path), width, height)
+        row = self._database.one("SELECT folder, name FROM pictures WHERE id = ?", (path.stem,))
+        if row and (self._root / row["folder"] / row["name"]).exists():  # it was only copied: nothing is missing
+            return
+        trashed = Trashed(
+            id=path.stem,
+            folder=row["folder"] if row else "",
+            name=row["name"] if row else path.name,
+            content=facts.content,
+            width=width,
+            height=height,
+            prompt=facts.prompt,
+            deleted=time.time(),
+        )
+        self._note(trashed)
+        self.ids |= {trashed.id}
+        self._leave_index(trashed)
 
     def read(self, picture_id: str) -> Path:
         """Where the file of a deleted picture is now. Raises `NotFound`."""

@@ -1,4 +1,4 @@
-"""Pictures as files: each is complete under its name or not there at all, and none is ever overwritten.
+"""Pictures as files: each is complete under its name or not there at all, and no name is given twice.
 
 A picture goes through three steps, and after a crash between any two of them `sweep` puts things right:
 written beside its place as `<name>.partial`, recorded in the store, moved to its name. A `.partial` that is
@@ -15,7 +15,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,9 +37,13 @@ _NUMBERED = re.compile(r"(\d+)-")
 class Outputs:
     """The outputs folder and, for pictures that it does not take, the `unsaved` folder; safe from any thread."""
 
-    def __init__(self, outputs_dir: Path, unsaved_dir: Path) -> None:
+    def __init__(
+        self, outputs_dir: Path, unsaved_dir: Path, names_of: Callable[[str], Iterable[str]] = lambda day: ()
+    ) -> None:
+        """`names_of`: what pictures of a day's folder were called: a deleted one's name is not given again."""
         self.outputs_dir = outputs_dir
         self._unsaved_dir = unsaved_dir
+        self._names_of = names_of
         self._in_memory: dict[str, bytes] = {}
         """Pictures that no folder takes, by the path they should have."""
         self._has_unsaved = False
@@ -77,8 +81,8 @@ class Outputs:
         """Keep a picture that `save` refused. Returns the path it is to have, and a sentence that says where it is."""
         with self._lock:
             self._has_unsaved = True
-            number = _next_number(self.outputs_dir / _today(), self._unsaved_dir / _today())
-            path = f"{_today()}/{number:05d}-{seed}.png"
+            day = _today()
+            path = f"{day}/{self._next_number(day):05d}-{seed}.png"
             place = self._unsaved_dir / path
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -143,9 +147,10 @@ class Outputs:
 
     def _write_partial(self, png: bytes, seed: int) -> Path:
         """The next free number's `.partial`; exclusive, so that two servers may share an outputs folder."""
-        folder = self.outputs_dir / _today()
+        day = _today()
+        folder = self.outputs_dir / day
         folder.mkdir(parents=True, exist_ok=True)
-        number = _next_number(folder, self._unsaved_dir / _today())
+        number = self._next_number(day)
         while True:
             partial = folder / f"{number:05d}-{seed}.png{PARTIAL}"
             try:
@@ -158,6 +163,12 @@ class Outputs:
                 return partial
             partial.unlink()
             number += 1
+
+    def _next_number(self, day: str) -> int:
+        """One more than any picture of the day has or had: the store knows pictures by their paths."""
+        files = (path.name for folder in (self.outputs_dir, self._unsaved_dir) for path in _files(folder / day, "*"))
+        found = (_NUMBERED.match(name) for name in (*files, *self._names_of(day)))
+        return max((int(match[1]) for match in found if match), default=0) + 1
 
     def _refusal(self, error: OSError) -> CannotSave:
         return CannotSave(str(self.outputs_dir), error.strerror or str(error))
@@ -194,11 +205,6 @@ def _move(partial: Path, final: Path) -> None:
             raise FileExistsError(f"{final} is already there") from None
         partial.rename(final)
     sync_folder(final.parent)
-
-
-def _next_number(*folders: Path) -> int:
-    found = (_NUMBERED.match(path.name) for folder in folders for path in _files(folder, "*"))
-    return max((int(match[1]) for match in found if match), default=0) + 1
 
 
 def _files(folder: Path, pattern: str) -> Iterator[Path]:

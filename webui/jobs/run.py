@@ -248,7 +248,7 @@ class Run:
                 lambda: self._desk.outputs.save(image.png, image.seed, lambda path: self._add(image, path))
             )
         except CannotSave as error:
-            path, place = self._desk.outputs.keep_unsaved(image.png, image.seed)
+            path, place = self._insist(lambda: self._desk.outputs.keep_unsaved(image.png, image.seed))
             picture = self._insist(lambda: self._add(image, path))
             self._refusal = Sentence("{refusal} {place}", refusal=error.sentence, place=place)
             log.error("job %s: %s", self.record.id, self._refusal)

@@ -294,6 +294,11 @@ class JobStore:
         row = self._one("SELECT id FROM pictures WHERE path = ? ORDER BY created DESC LIMIT 1", (path,))
         return None if row is None else str(row["id"])
 
+    def names_of(self, folder: str) -> list[str]:
+        """Names that the known pictures of a folder below the outputs folder were saved under."""
+        rows = self._all("SELECT path FROM pictures WHERE path >= ? AND path < ?", (f"{folder}/", f"{folder}0"))
+        return [row["path"].removeprefix(f"{folder}/") for row in rows]  # "0" comes directly after "/"
+
     def forget_pictures(self, ids: Sequence[str]) -> None:
         """Their files were deleted for good."""
         with self._write() as sql:

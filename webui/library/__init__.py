@@ -6,6 +6,7 @@ runs, and said in one sentence (`Passport.problem`). The parts: `trees` where mo
 `index` its memory.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -19,12 +20,17 @@ from webui.library.folders import describe_folder
 from webui.library.headers import IT, check_safetensors, read_json
 from webui.library.index import Index, Known
 from webui.library.passport import Passport, ShelfItem, Told
-from webui.library.scan import SHELVES, Found, search
+from webui.library.scan import SAFETENSORS, SHELVES, TOLD_OF_CHECKPOINTS, Found, search
 from webui.library.shelves import describe_item, metadata_of
 from webui.library.trees import Tree, extra_trees, own_tree
 from webui.sentences import Sentence
 
-__all__ = ["SHELVES", "Library", "Passport", "ShelfItem", "check_safetensors", "metadata_of", "read_json"]
+__all__ = [
+    "SAFETENSORS", "SHELVES", "TOLD_OF_CHECKPOINTS", "Library", "Passport", "ShelfItem", "check_safetensors",
+    "metadata_of", "read_json",
+]  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 
@@ -206,6 +212,10 @@ def _describe(found: Found, shelf: str) -> Told:
         problem = Sentence(
             "a value is missing or wrong in its configuration ({reason}). Copy the folder again.", reason=reason
         )
+    except Exception as error:  # whatever it is: one file must not keep all others, nor the server, away
+        log.warning("%s was not understood", path, exc_info=True)
+        reason = f"{type(error).__name__} {error}"[:200]
+        problem = Sentence("{name} cannot be read ({reason}). Copy it again.", name=IT, reason=reason)
     if shelf == CHECKPOINTS:
         return {"title": "", "family": "", "task": "", "prediction_type": "", "native_size": 0, "problem": problem}
     return {"title": "", "words": [], "problem": problem}

@@ -16,6 +16,10 @@ FIRST_CONVOLUTION = f"{UNET}input_blocks.0.0.weight"
 """Its shape is (width, channels, 3, 3): what comes in beside the noise makes the task."""
 FAMILIES = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 """Features per token that the denoiser's cross-attention reads -> the family."""
+SIZES = {"sd2": 768, "sdxl": 1024, "sdxl-refiner": 1024}
+"""Family -> native size in pixels where nothing says another; all others 512."""
+SMALLEST, BIGGEST, STEP = 64, 2048, 8
+"""Pixels of the sides that a picture can be asked for in."""
 
 
 @dataclass(frozen=True)
@@ -204,3 +208,17 @@ def _embedding_family(shapes: Shapes) -> str:
         return "sdxl"
     features = next((shape[-1] for shape in shapes.values() if shape), 0)
     return {768: "sd1", 1024: "sd2", 1280: "sdxl"}.get(features, "")
+
+
+def native_size_of(said: int, family: str, prediction_type: str) -> int:
+    """Side in pixels: what is said of the model where that is a possible size, else its family's."""
+    if 0 < said <= BIGGEST and said % STEP == 0:
+        return said
+    if family == "sd2" and prediction_type == "epsilon":
+        return 512
+    return SIZES.get(family, 512)
+
+
+def default_size(native_size: int) -> dict[str, int]:
+    """Of pictures that name none. Smaller models can be trained than pictures can be asked for."""
+    return dict.fromkeys(("width", "height"), max(SMALLEST, native_size))

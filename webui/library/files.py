@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from webui.errors import CheckpointError
-from webui.library.families import KINDS, Nature, examine
+from webui.library.families import KINDS, Nature, default_size, examine, native_size_of
 from webui.library.headers import IT, MAX_JSON, Header, Shapes, read_header, read_neighbour, read_number
 from webui.library.passport import Told
 from webui.library.pickles import read_contents
 from webui.library.scan import SAFETENSORS, SHELF_OF_KIND
 from webui.sentences import Sentence
 
-SIZES = {"sd2": 768, "sdxl": 1024, "sdxl-refiner": 1024}
-"""Family -> native size in pixels where nothing says another; all others 512."""
 EPSILON_TASKS = ("inpaint", "depth")
 """Stable Diffusion 2 for these tasks predicts noise at 512 px, whatever its base does."""
 DRAWN_TASKS = ("text", "inpaint", "instruct-pix2pix")
@@ -26,7 +24,6 @@ STEPS_OF_SD2_BASE = 875_000
 """global_step in the file of Stable Diffusion 2 base, which predicts noise; diffusers goes by it too."""
 PREDICTIONS = {"v": "v_prediction", "v_prediction": "v_prediction", "eps": "epsilon", "epsilon": "epsilon"}
 """How other tools name a prediction type -> how it is called here."""
-BIGGEST = 4096
 
 
 def describe_file(path: Path) -> Told:
@@ -41,7 +38,8 @@ def describe_file(path: Path) -> Told:
         _refuse_parts(nature)
     told = _told(path, header)
     prediction_type = _prediction_type(path, header, shapes, nature, told)
-    native_size = _native_size(nature, prediction_type, told)
+    said = told.get("size", "")
+    native_size = native_size_of(int(said) if said.isdecimal() else 0, nature.family, prediction_type)
     return {
         "title": "",
         "family": nature.family,
@@ -49,7 +47,7 @@ def describe_file(path: Path) -> Told:
         "prediction_type": prediction_type,
         "zero_snr": "ztsnr" in shapes,
         "native_size": native_size,
-        "defaults": {"width": native_size, "height": native_size},
+        "defaults": default_size(native_size),
         "problem": _undrawn(nature) if shapes else None,
         "can_train": False,
     }
@@ -130,12 +128,3 @@ def _prediction_type(path: Path, header: Header | None, shapes: Shapes, nature: 
         return "epsilon"
     is_base = header is not None and read_number(path, header, "global_step") == STEPS_OF_SD2_BASE
     return "epsilon" if is_base else "v_prediction"
-
-
-def _native_size(nature: Nature, prediction_type: str, told: Mapping[str, str]) -> int:
-    said = told.get("size", "")
-    if said.isdecimal() and 64 <= int(said) <= BIGGEST:
-        return int(said)
-    if nature.family == "sd2" and prediction_type == "epsilon":
-        return 512
-    return SIZES.get(nature.family, 512)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.errors import CheckpointError
-from webui.library.families import FAMILIES, task_of
+from webui.library.families import FAMILIES, default_size, native_size_of, task_of
 from webui.library.headers import check_safetensors, read_json
 from webui.library.passport import Told
 from webui.sentences import Sentence
@@ -53,19 +53,21 @@ def describe_folder(path: Path) -> Told:
         problem = Sentence("its pipeline is {found}; Easel draws with {known}.", found=found, known=", ".join(DRAWING))
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     channels = int(unet.get("in_channels", 4)), int(vae.get("latent_channels", 4))
-    native_size = int(unet["sample_size"]) * factor
+    family = _family(pipeline, int(unet["cross_attention_dim"]), index)
+    prediction_type = str(scheduler.get("prediction_type", "epsilon"))
+    native_size = native_size_of(int(unet["sample_size"]) * factor, family, prediction_type)
     card = read_json(path / "easel.json") if (path / "easel.json").is_file() else {}
     task = _task(pipeline, channels, card)
     if pipeline == OWN_PIPELINE and task not in OWN_TASKS:
         problem = Sentence("it was trained for '{task}', with which Easel does not draw yet.", task=task)
     return {
         "title": str(card.get("title", "")),
-        "family": _family(pipeline, int(unet["cross_attention_dim"]), index),
+        "family": family,
         "task": task,
-        "prediction_type": str(scheduler.get("prediction_type", "epsilon")),
+        "prediction_type": prediction_type,
         "zero_snr": bool(scheduler.get("rescale_betas_zero_snr", False)),
         "native_size": native_size,
-        "defaults": {"width": native_size, "height": native_size, **card.get("defaults", {})},
+        "defaults": {**default_size(native_size), **card.get("defaults", {})},
         "problem": problem,
         "can_train": pipeline in TRAINABLE,
     }

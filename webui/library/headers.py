@@ -53,7 +53,7 @@ def read_header(path: Path, name: Value = IT) -> Header:
     try:
         shapes = {key: tuple(map(int, entry["shape"])) for key, entry in header.items()}
         whole = LENGTH + length + max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise _damaged(name) from None
     if not shapes:
         raise CheckpointError("{name} holds no tensor at all. Download it again.", name=name)

@@ -15,6 +15,12 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """The first object of torch's format before version 1.6: three small pickles, then the one that matters."""
 
 
+MOST_SIZES = 16
+"""Of a tensor's shape."""
+HIGHEST_KEY = 2**31
+"""Of numbers by which something is found. With higher ones, a hostile pickle could make all of them collide."""
+
+
 class Tensor(NamedTuple):
     """A tensor that stands in a pickle."""
 
@@ -42,6 +48,7 @@ class Reader:
         self.names: set[str] = set()
         self._left = MOST_INSTRUCTIONS
         self._stack: list[object] = []
+        self._marks: list[int] = []
         self._memo: dict[object, object] = {}
 
     def read(self, file: BinaryIO) -> object:
@@ -54,11 +61,9 @@ class Reader:
         return root
 
     def _play(self, file: BinaryIO) -> object:
-        self._stack, self._memo = [], {}
+        self._stack, self._marks, self._memo = [], [], {}
         for opcode, argument, _ in pickletools.genops(file):
-            self._left -= 1
-            if self._left < 0:
-                raise ValueError("too many instructions")
+            self._spend(1)
             if opcode.name == "STOP":
                 return self._stack.pop()
             play = _PLAYS.get(opcode.name)
@@ -67,6 +72,11 @@ class Reader:
             else:
                 play(self, argument)
         raise ValueError("no end")
+
+    def _spend(self, instructions: int) -> None:
+        self._left -= instructions
+        if self._left < 0:
+            raise ValueError("too many instructions")
 
     def _other(self, opcode: pickletools.OpcodeInfo, argument: object) -> None:
         """Constants are kept, everything without a play of its own leaves unknown values."""
@@ -80,16 +90,25 @@ class Reader:
         self._stack += [argument if is_constant else Unknown() for _ in opcode.stack_after]
 
     def _to_mark(self) -> list[object]:
-        """Take what lies above the last mark, and the mark."""
-        at = max(index for index, value in enumerate(self._stack) if value is _MARK)
-        taken = self._stack[at + 1 :]
+        """Take what lies above the last mark. Raises IndexError when there is none."""
+        at = self._marks.pop()
+        taken = self._stack[at:]
         del self._stack[at:]
         return taken
 
     def _mark(self, _: object) -> None:
-        self._stack.append(_MARK)
+        self._marks.append(len(self._stack))
+
+    def _pop(self, _: object) -> None:
+        """A mark counts as a value here, and nowhere else."""
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._stack.pop()
 
     def _put(self, index: object) -> None:
+        if not _is_key(index):
+            raise ValueError("too high a number")
         self._memo[index] = self._stack[-1]
 
     def _memoize(self, _: object) -> None:
@@ -161,14 +180,12 @@ class Reader:
     def _build(self, _: object) -> None:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Thing) and isinstance(state, dict):
+            self._spend(len(state))
             target.update(state)
 
 
-_MARK = object()
-
-
 def _is_key(key: object) -> bool:
-    return isinstance(key, str | int)
+    return isinstance(key, str) or (isinstance(key, int) and abs(key) < HIGHEST_KEY)
 
 
 def _called(function: object, arguments: object) -> object:
@@ -180,16 +197,19 @@ def _called(function: object, arguments: object) -> object:
         return {}
     if name in ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"):
         shape = arguments[2]
-        return Tensor(tuple(size for size in shape if isinstance(size, int))) if isinstance(shape, tuple) else Unknown()
+        if not isinstance(shape, tuple) or len(shape) > MOST_SIZES:
+            return Unknown()
+        return Tensor(tuple(size for size in shape if isinstance(size, int)))
     if name.startswith("torch._utils._rebuild_parameter") and arguments:
         return arguments[0]
-    if name == "torch._tensor._rebuild_from_type_v2":
+    if name == "torch._tensor._rebuild_from_type_v2" and arguments[0] != function:  # never inside of itself
         return _called(arguments[0], arguments[2])
     return Unknown()
 
 
 _PLAYS: Mapping[str, Callable[[Reader, object], None]] = {
     "MARK": Reader._mark,
+    "POP": Reader._pop,
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), Reader._put),
     "MEMOIZE": Reader._memoize,
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), Reader._get),

@@ -25,6 +25,10 @@ MOST_SWELLING = 1.1
 """torch does not compress: what a file unpacks to is hardly larger than the file."""
 DEEPEST = 4
 """Tensors are looked for in so many dictionaries inside each other."""
+MOST_VALUES = 100_000
+"""Tensors and everything that stands beside them: dictionaries may share what is in them, again and again."""
+LONGEST_NAME = 1000
+"""Letters of a tensor's name with the names of the dictionaries that it stands in."""
 STATE_KEYS = ("state_dict", "params_ema", "params", "model_state_dict")
 """Under one of these the tensors stand where training left other things beside them."""
 
@@ -66,12 +70,20 @@ def read_contents(path: Path) -> Contents:
             raise CheckpointError(
                 "{name} is cut off or damaged: there is no end to what it begins with. Download it again.", name=IT
             ) from None
+        except RuntimeError:  # a zip with a password
+            raise _not_of_torch() from None
     _check_names(reader.names)
     state = root
     if isinstance(root, dict):
         state = next((root[key] for key in STATE_KEYS if isinstance(root.get(key), dict)), root)
     title = root.get("name") if isinstance(root, dict) else ""
-    return Contents(dict(_tensors(state, "", DEEPEST)), title if isinstance(title, str) else "")
+    shapes: dict[str, tuple[int, ...]] = {}
+    for count, (name, shape) in enumerate(_values(state, "", DEEPEST)):
+        if count > MOST_VALUES or len(name) > LONGEST_NAME:
+            raise _not_of_torch()
+        if shape is not None:
+            shapes[name] = shape
+    return Contents(shapes, title if isinstance(title, str) else "")
 
 
 def _check_names(names: set[str]) -> None:
@@ -97,7 +109,11 @@ def _check_start(start: bytes, suffix: str) -> None:
         raise CheckpointError("{name} is {found}, not a model file. Download it again.", name=IT, found=found)
     if not start.strip(b"\0"):
         raise CheckpointError("{name} begins with zeros: a download that did not finish. Load it again.", name=IT)
-    raise CheckpointError("{name} is no file that torch has written. Download it again.", name=IT)
+    raise _not_of_torch()
+
+
+def _not_of_torch() -> CheckpointError:
+    return CheckpointError("{name} is no file that torch has written. Download it again.", name=IT)
 
 
 def _bare_pickle(file: BinaryIO) -> BinaryIO:
@@ -142,9 +158,9 @@ def _directory_size(file: BinaryIO, size: int) -> int:
     return int.from_bytes(tail[end + 12 : end + 16], "little")
 
 
-def _tensors(value: object, name: str, deepest: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    if isinstance(value, Tensor):
-        yield name, value.shape
-    elif isinstance(value, dict) and deepest:
+def _values(value: object, name: str, deepest: int) -> Iterator[tuple[str, tuple[int, ...] | None]]:
+    """Everything that stands in dictionaries, by its names; tensors with their shapes."""
+    yield name, value.shape if isinstance(value, Tensor) else None
+    if isinstance(value, dict) and deepest:
         for key, inner in value.items():
-            yield from _tensors(inner, f"{name}.{key}" if name else str(key), deepest - 1)
+            yield from _values(inner, f"{name}.{key}" if name else str(key), deepest - 1)

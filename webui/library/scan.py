@@ -15,6 +15,7 @@ from typing import NamedTuple
 log = logging.getLogger(__name__)
 
 SAFETENSORS = (".safetensors", ".sft")
+"""What files of that format are called: some write the short one."""
 OTHERS = (".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -43,7 +44,9 @@ SHELF_OF_KIND = {kind: name for name, shelf in SHELVES.items() for kind in shelf
 
 PREVIEWS = tuple(f"{middle}{suffix}" for suffix in (".png", ".jpg", ".jpeg", ".webp") for middle in ("", ".preview"))
 """What a picture of a model is called behind the model's own name, as A1111 and its companions do."""
-TOLD_BESIDE = (".yaml", ".json", ".civitai.info")
+TOLD_OF_CHECKPOINTS = (".yaml", ".json")
+"""Files beside a checkpoint, under its name, that may say how it predicts."""
+TOLD_BESIDE = (*TOLD_OF_CHECKPOINTS, ".civitai.info")
 """Files beside a model, under its name, that say something about it."""
 
 
@@ -66,11 +69,11 @@ def search(root: Path, shelf: Shelf, *, vae_beside: bool = False) -> Iterator[Fo
     """Every model of a shelf below a folder, in no order.
 
     In a checkpoints folder `name.vae.safetensors` is the VAE of `name.safetensors` and no checkpoint; with `vae_beside`
-    only those are found.
+    only those are found. The folder itself is no model, whatever was put into it.
     """
     for folder, below, entries in _folders(str(root), shelf.mark):
-        if shelf.mark and shelf.mark in entries:
-            if below and not vae_beside:
+        if below and shelf.mark in entries:
+            if not vae_beside:
                 yield Found(folder, below, "folder", _stamp_of_folder(folder), "", "")
             continue
         is_checkpoints = shelf is SHELVES["checkpoints"]
@@ -114,7 +117,7 @@ def _stamp_of_folder(folder: str) -> str:
 
 
 def _folders(root: str, mark: str) -> Iterator[tuple[str, str, dict[str, "os.DirEntry[str]"]]]:
-    """Each folder with its posix path below the root and its files; nothing below one that holds `mark`."""
+    """Each folder with its posix path below the root and its files; nothing below one in it that holds `mark`."""
     seen: set[tuple[int, int]] = set()
     waiting = [(root, "")]
     while waiting:
@@ -132,7 +135,7 @@ def _folders(root: str, mark: str) -> Iterator[tuple[str, str, dict[str, "os.Dir
         seen.add((state.st_dev, state.st_ino))
         files = {name: entry for name, entry in known.items() if not _is_folder(entry)}
         yield folder, below, files
-        if not mark or mark not in files:
+        if not below or not mark or mark not in files:
             waiting += [
                 (known[name].path, f"{below}/{name}" if below else name) for name in known.keys() - files.keys()
             ]

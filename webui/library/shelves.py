@@ -149,6 +149,6 @@ def _frequent_tags(text: str) -> list[str]:
         for tags in datasets.values():
             for tag, count in tags.items():
                 counts[tag.strip()] = counts.get(tag.strip(), 0) + int(count)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
     return sorted(counts, key=lambda tag: -counts[tag])[:MOST_WORDS]

@@ -209,6 +209,6 @@ def _take_model(graph: Graph, inputs: Inputs, mapped: Mapped) -> None:
 def without_suffix(name: str) -> str:
     """Model file -> the name that people choose: no folder and no ending."""
     plain = name.replace("\\", "/").rsplit("/", 1)[-1]
-    for suffix in (".safetensors", ".ckpt", ".pt", ".gguf"):
+    for suffix in (".safetensors", ".sft", ".ckpt", ".pt", ".gguf"):
         plain = plain.removesuffix(suffix)
     return plain

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
+from webui.metadata.mapping import read_json
 from webui.params import parameters
 from webui.prompt.weights import sections
 from webui.registry import SAME_SAMPLER, SAME_SCHEDULE, canonical_sampler
@@ -238,10 +239,7 @@ def _after_spaces(line: str, position: int) -> int:
 
 
 def _unquoted(text: str) -> str:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
+    value = read_json(text)
     return value if isinstance(value, str) else text
 
 

@@ -20,6 +20,11 @@ MAX_UNMAPPED = 100
 _SHOWN = 200
 """Characters of a value that could not be taken."""
 _NUMBER = re.compile(r"\s*[+-]?\d{1,30}(?:\.\d{0,30})?(?:[eE][+-]?\d{1,3})?\s*")
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+"""An escape in JSON: a whole surrogate pair, half of one, or the beginning of any other."""
 _PLACEHOLDER = "0" * 32
 """Stands for a picture that a request needs and metadata never hold."""
 _FROM_A_PERSON = ("image", "mask")
@@ -183,11 +188,18 @@ def as_text(value: object) -> str:
 
 
 def read_json(text: str) -> object:
-    """The value; None for what is no JSON, nested too deeply, or holds numbers of absurd length."""
+    """The value; None for what is no JSON, nested too deeply, or holds numbers of absurd length.
+
+    Half a surrogate pair, which JSON can spell and no encoding can write, becomes the replacement character.
+    """
     try:
-        return json.loads(text) if text else None
+        return json.loads(_ESCAPE.sub(_without_half, text)) if text else None
     except (ValueError, RecursionError, OverflowError):
         return None
+
+
+def _without_half(escape: re.Match[str]) -> str:
+    return r"\ufffd" if escape["half"] else escape[0]
 
 
 def as_object(value: object) -> dict[str, object]:

@@ -28,7 +28,7 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import extensions, extras, gallery, header, img2img, panels, png_info, train, txt2img
+    from webui.ui import extensions, extras, gallery, header, img2img, palette, panels, png_info, train, txt2img
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
@@ -51,6 +51,7 @@ def build_page(app: "App") -> "gr.Blocks":
             panels.build_tabs(app.extensions)
             with gr.Tab(word("tab.extensions"), elem_id="tab_extensions"):
                 extensions.build()
+        palette.wire(page)
     return page
 
 

@@ -59,7 +59,14 @@ def _conditioner(path: Path, device: Device) -> dict[str, Any]:
             "its conditioner is {found}; Easel draws with {known}.", found=name[:80], known=", ".join(EMBEDDERS)
         )
     embedder = load_network(EMBEDDERS[name], path / "conditioner", device, torch_dtype=device.dtype)
-    classes = tuple(map(str, read_json(path / "easel.json").get("classes", ()))) if name == "ClassEmbedder" else ()
+    if name != "ClassEmbedder":
+        return {"embedder": embedder}
+    classes = tuple(map(str, read_json(path / "easel.json").get("classes", ())))
+    if len(classes) != embedder.config.classes:  # its tokens, and the one for no class, are found by their numbers
+        raise CheckpointError(
+            "easel.json names {found} classes and its conditioner knows {expected}. Copy the folder again, completely.",
+            found=len(classes), expected=embedder.config.classes,
+        )  # fmt: skip
     return {"embedder": embedder, "classes": classes}
 
 

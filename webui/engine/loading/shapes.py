@@ -14,6 +14,8 @@ from webui.errors import CheckpointError
 
 UNET = "model.diffusion_model."
 VAE_PREFIXES = ("first_stage_model.", "vae.")
+VAE_OF_DIFFUSERS = "encoder.down_blocks."
+"""Stands in the keys of an autoencoder alone in a file that has diffusers' names."""
 CLIP_SD = "cond_stage_model.transformer."
 OPEN_CLIP_SD = "cond_stage_model.model."
 CLIP_XL = "conditioner.embedders.0.transformer."
@@ -107,9 +109,11 @@ def _told(unet: Shapes, told: tuple[int, int] | None) -> Config:
 def vae_config(shapes: Shapes, scaling_factor: float) -> Config:
     """Arguments of diffusers' AutoencoderKL, from a whole model's keys or those of a file with nothing else."""
     vae = {_without_vae_prefix(key): shape for key, shape in shapes.items()}
+    is_converted = any(key.startswith(VAE_OF_DIFFUSERS) for key in vae)
+    down, block = (VAE_OF_DIFFUSERS, "resnets") if is_converted else ("encoder.down.", "block")
     try:
-        levels = 1 + max(int(key.split(".")[2]) for key in vae if key.startswith("encoder.down."))
-        widths = [vae[f"encoder.down.{level}.block.0.conv2.weight"][0] for level in range(levels)]
+        levels = 1 + max(int(key.split(".")[2]) for key in vae if key.startswith(down))
+        widths = [vae[f"{down}{level}.{block}.0.conv2.weight"][0] for level in range(levels)]
         return {
             "in_channels": vae["encoder.conv_in.weight"][1],
             "out_channels": vae["decoder.conv_out.weight"][0],
@@ -117,7 +121,7 @@ def vae_config(shapes: Shapes, scaling_factor: float) -> Config:
             "block_out_channels": widths,
             "down_block_types": ["DownEncoderBlock2D"] * levels,
             "up_block_types": ["UpDecoderBlock2D"] * levels,
-            "layers_per_block": len({key.split(".")[4] for key in vae if key.startswith("encoder.down.0.block.")}),
+            "layers_per_block": len({key.split(".")[4] for key in vae if key.startswith(f"{down}0.{block}.")}),
             "norm_num_groups": _groups(widths),
             "scaling_factor": scaling_factor,
             "use_quant_conv": "quant_conv.weight" in vae,

@@ -40,6 +40,9 @@ NOISE = {
     "set_alpha_to_one": False,
 }
 """The schedule of all these families."""
+FIRST_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Of the parts of an autoencoder's attention in diffusers before version 0.12 -> as they are called now."""
+FIRST_NAME = re.compile(rf"\.({'|'.join(FIRST_NAMES)})(?=\.\w+$)")
 NUMBERS_TOLD = {"sdxl": 6, "sdxl-refiner": 5}
 """Of a picture, beside the whole text's vector."""
 
@@ -157,10 +160,18 @@ def _vae(weights: Weights, device: Device, *, is_xl: bool) -> Any:
     prefixes = below or ["encoder.", "decoder.", "quant_conv.", "post_quant_conv."]
     mine = {key: shape for key, shape in weights.shapes.items() if key.startswith(tuple(prefixes))}
     config = shapes.vae_config(mine, XL_SCALE if is_xl else SD_SCALE)
-    tensors = convert_ldm_vae_checkpoint(weights.read(mine), config)
+    tensors = _vae_in_diffusers_names(weights.read(mine), config)
     precision = precision_of_vae(config, device.dtype, is_xl=is_xl)
     where = Device(torch_device=device.torch_device, name=device.name, dtype=precision)
     return filled(lambda: AutoencoderKL(**config), tensors, where, Sentence("autoencoder"))
+
+
+def _vae_in_diffusers_names(tensors: dict[str, torch.Tensor], config: shapes.Config) -> dict[str, torch.Tensor]:
+    """Converted from LDM's; files that have diffusers' may still call attention's parts as its first versions did."""
+    if not any(key.startswith(shapes.VAE_OF_DIFFUSERS) for key in tensors):
+        converted: dict[str, torch.Tensor] = convert_ldm_vae_checkpoint(tensors, config)
+        return converted
+    return {FIRST_NAME.sub(lambda found: f".{FIRST_NAMES[found[1]]}", key): value for key, value in tensors.items()}
 
 
 def _noise_config(passport: Passport) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from webui.engine.device import Device
 from webui.engine.pickles import read_pickle
 from webui.errors import CheckpointError
-from webui.library import check_safetensors
+from webui.library import SAFETENSORS, check_safetensors
 from webui.sentences import Sentence
 
 SMALL = 2**14
@@ -44,7 +44,7 @@ class Weights:
 
 def open_weights(path: Path) -> Weights:
     """The file, its header read. Raises `CheckpointError` in one sentence for what is none or damaged."""
-    if path.suffix == ".safetensors":
+    if path.suffix in SAFETENSORS:
         return _open_safetensors(path)
     tensors = _tensors(read_pickle(path))
     if not tensors:

@@ -15,6 +15,7 @@ from webui.engine.upscaling.compact import CompactNet, compact_shape
 from webui.engine.upscaling.enlarger import Enlarger
 from webui.engine.upscaling.esrgan import RrdbNet, rrdb_keys, rrdb_shape
 from webui.errors import CheckpointError
+from webui.library import SAFETENSORS
 from webui.sentences import Sentence
 
 WRAPPINGS = ("params_ema", "params", "state_dict", "model")
@@ -37,13 +38,14 @@ def load_enlarger(path: Path, device: Device) -> Enlarger:
 
 
 def _tensors(path: Path) -> Tensors:
-    if path.suffix.lower() == ".safetensors":
+    if path.suffix.lower() in SAFETENSORS:
         weights = open_weights(path)
         return _bare(weights.read(weights.shapes))
     content = read_pickle(path)
-    while isinstance(content, dict) and (inner := next((content[w] for w in WRAPPINGS if w in content), None)):
-        content = inner
-    return _bare(content if isinstance(content, dict) else {})
+    unwrapped = content if isinstance(content, dict) else {}
+    for _ in WRAPPINGS:  # a file may wrap itself, and then has no end
+        unwrapped = next((unwrapped[w] for w in WRAPPINGS if isinstance(unwrapped.get(w), dict)), unwrapped)
+    return _bare(unwrapped)
 
 
 def _bare(content: Mapping[str, object]) -> Tensors:

@@ -48,7 +48,7 @@ export function iconButton(name, press, key = "") {
   return h("button", { ...attributes, "aria-keyshortcuts": ariaKey(key), onclick: press }, icon(name));
 }
 
-const ariaKey = (key) => (key ? key.replace("Ctrl", "Control").replaceAll(" ", "") : null);
+const ariaKey = (key) => (key ? key.replace(/Ctrl/, "Control").replace("⌘", "Meta").replaceAll(" ", "") : null);
 
 export const group = (name, ...children) => h("div", { role: "group", class: "easel-canvas-group", "aria-label": t(`canvas.${name}`) }, ...children);
 

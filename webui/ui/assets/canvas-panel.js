@@ -2,17 +2,12 @@
 
 import { colourBox, fileButton, group, iconButton, slider } from "./canvas-bar.js";
 import { h } from "./dom.js";
+import { KEYS, meaning, spelled } from "./keys.js";
 import { t } from "./words.js";
 
 export const PICTURES = "image/*,.avif,.jp2,.tif,.tiff,.ppm,.pgm";
 export const SIZES = { least: 1, most: 1024, step: 1.15 };
-const TOOLS = { brush: "B", eraser: "E", box: "M", lasso: "L", flood: "G", pick: "I", hand: "H" };
-/** Some of them as in AUTOMATIC1111's canvas, some as everywhere. */
-const KEYS = {
-  ...Object.fromEntries(Object.entries(TOOLS).map(([tool, key]) => [key.toLowerCase(), tool])),
-  "[": "smaller", "]": "larger", q: "smaller", w: "larger", r: "fit", s: "fullscreen", o: "show", x: "invert", delete: "clear",
-  "+": "in", "=": "in", "-": "out", arrowleft: "left", arrowright: "right", arrowup: "up", arrowdown: "down",
-};
+const TOOLS = ["brush", "eraser", "box", "lasso", "flood", "pick", "hand"];
 /** Action -> the part of the bar without which its key means nothing. */
 const PART_OF = { undo: "steps", redo: "steps", invert: "files", show: "files", clear: "change", smaller: "size", larger: "size" };
 const ONLY_FOR_MASKS = ["invert", "grow", "shrink", "feather"];
@@ -20,7 +15,8 @@ const ONLY_FOR_MASKS = ["invert", "grow", "shrink", "feather"];
 export class Panel {
   /** `does`: action -> function; `choose(tool)`, `set(name, value)`, `pick(files)` and `pickMask(file)` are called. */
   constructor(settings, { does, choose, set, pick, pickMask }) {
-    const act = (name, key) => iconButton(name, () => does[name](), key);
+    const button = (name, press) => iconButton(name, press, KEYS.canvas[name] ? spelled(KEYS.canvas[name][0]) : "");
+    const act = (name) => button(name, () => does[name]());
     const setter = (name) => (value) => set(name, value);
     const other = fileButton("picture", PICTURES, pick);
     const upload = fileButton("upload", PICTURES, ([file]) => pickMask(file));
@@ -28,17 +24,17 @@ export class Panel {
     this.size = slider("size", { ...sizes, oninput: (value) => set("size", fromSlider(value)) });
     this.edge = slider("edge", { min: 1, max: 64, value: settings.edge, show: (value) => `${value} px`, oninput: setter("edge") });
     this.colour = colourBox("colour", settings.colour, setter("colour"));
-    this.tools = Object.fromEntries(Object.entries(TOOLS).map(([name, key]) => [name, iconButton(name, () => choose(name), key)]));
-    this.undo = act("undo", "Ctrl+Z");
-    this.redo = act("redo", "Ctrl+Y");
+    this.tools = Object.fromEntries(TOOLS.map((name) => [name, button(name, () => choose(name))]));
+    this.undo = act("undo");
+    this.redo = act("redo");
     this.last = act("last");
-    this.show = act("show", "O");
+    this.show = act("show");
     this.parts = {
       tools: group("tools", ...Object.values(this.tools)),
       steps: group("steps", this.undo, this.redo),
-      sight: group("sight", act("fit", "R"), act("fullscreen", "S"), other.button, other.input, act("remove")),
+      sight: group("sight", act("fit"), act("fullscreen"), other.button, other.input, act("remove")),
       size: h("div", { class: "easel-canvas-group" }, this.size.label, this.colour),
-      change: group("change", act("invert", "X"), act("clear", "Delete"), act("grow"), act("shrink"), act("feather"), this.edge.label),
+      change: group("change", act("invert"), act("clear"), act("grow"), act("shrink"), act("feather"), this.edge.label),
       files: group("files", upload.button, upload.input, act("download"), this.last, this.show),
       more: more(settings, set),
     };
@@ -67,16 +63,13 @@ export class Panel {
 
   /** The action or tool that a key means right now, or null. */
   meant(event) {
-    if (event.isComposing || event.altKey) return null;
-    const key = event.key.toLowerCase();
-    const undoing = { z: event.shiftKey ? "redo" : "undo", y: "redo" };
-    const name = event.ctrlKey || event.metaKey ? undoing[key] : KEYS[key];
-    const isHidden = this.parts[PART_OF[name]]?.hidden || this.tools[name]?.hidden || (name in TOOLS && this.parts.tools.hidden);
+    const name = meaning("canvas", event);
+    const isHidden = this.parts[PART_OF[name]]?.hidden || this.tools[name]?.hidden || (TOOLS.includes(name) && this.parts.tools.hidden);
     return name && !this.element.hidden && !isHidden ? name : null;
   }
 }
 
-export const isTool = (name) => name in TOOLS;
+export const isTool = (name) => TOOLS.includes(name);
 
 /** What is set once and seldom again. */
 function more(settings, set) {

@@ -10,6 +10,8 @@ import * as pictures from "./gallery-tab.js";
 import { book } from "./jobs.js";
 import { followModels } from "./model-lists.js";
 import * as pngInfo from "./png-info.js";
+import { announceEnds } from "./notify.js";
+import { listenToPalette } from "./palette.js";
 import { listenInPrompts } from "./prompt-keys.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as queue from "./queue.js";
@@ -26,6 +28,7 @@ export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
 } from "./form.js";
 export { reloadModelLists } from "./model-lists.js";
+export { startPalette } from "./palette-entries.js";
 export { reloadUpscalers, submitExtras } from "./extras.js";
 export { sizeOfSource, submitSource } from "./source.js";
 export { fillTraining, followTraining, saveTraining, startTraining, submitTraining } from "./train-form.js";
@@ -50,6 +53,8 @@ status.define();
 status.followInTitle();
 followModels(["txt2img", "img2img"]);
 listenToKeys(["txt2img", "img2img", "extras"]);
+listenToPalette();
+announceEnds();
 listenInPrompts();
 for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 estimateTime("txt2img");

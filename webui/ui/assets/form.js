@@ -135,7 +135,18 @@ export async function refreshCheckpoints([current]) {
 /** The models folder has changed: offer what the server knows by now. */
 export async function reloadCheckpoints([current]) {
   await loadCheckpoints(getCheckpoints);
-  return checkpointUpdate(knownCheckpoint(current));
+  if (wanted !== null) for (const kind of forms.keys()) remember(kind);
+  const shown = knownCheckpoint(wanted ?? current);
+  wanted = null;
+  return checkpointUpdate(shown);
+}
+
+let wanted = null;
+
+/** Choose a checkpoint as if by hand: every form takes its recommendations over. */
+export function chooseCheckpoint(name) {
+  wanted = name;
+  press("easel_reload_checkpoints");
 }
 
 /** All checkpoints with title, size and problem, and the name of the default one. */

@@ -2,8 +2,10 @@
 
 import { h } from "./dom.js";
 import { addressOf } from "./gallery-list.js";
+import { meaning } from "./keys.js";
 import { t } from "./words.js";
 
+const CELL_ACTIONS = ["open", "toggle", "range"];
 const GAP = 8;
 const PADDING = 3;  // of the grid, for outlines
 const WIDEST = 200;  // px of a tile
@@ -17,6 +19,7 @@ export class Grid {
   #columns = 1;
   #side = WIDEST;
   #focused = 0;
+  #held = null;  // the place of #focused, once its picture is known
   #settling = null;
   #drawing = false;
   selected = new Set();
@@ -46,20 +49,35 @@ export class Grid {
     return this.element.scrollTop > this.#pitch;
   }
 
-  /** Position of the tile that has or had the focus. */
-  get focused() {
-    return this.#focused;
+  /** The picture that has or had the focus; undefined while it is not known. */
+  get picture() {
+    return this.#held?.picture ?? this.list.at(this.#focused);
   }
 
   toTop() {
     this.element.scrollTop = 0;
-    this.#focused = 0;
+    this.#focus(0);
     this.draw();
+  }
+
+  /** The list has changed: the focus stays with its picture, and goes on to the next only when that is gone. */
+  async follow() {
+    const held = this.#held;
+    this.draw();
+    if (!held || this.#held !== held) return;
+    const position = await this.list.find(held);
+    if (position === undefined || this.#held !== held) return;
+    const hadFocus = this.#tiles.get(this.#focused)?.matches(":focus");
+    this.#focus(position ?? this.#focused);
+    this.draw();
+    if (!hadFocus || !this.list.total) return;
+    this.#drawTile(this.#focused, this.list.total);  // it may be out of sight by now
+    this.#tiles.get(this.#focused).focus({ preventScroll: true });
   }
 
   /** Bring a position into view and give it the focus, if `focus`. */
   show(position, { focus = true } = {}) {
-    this.#focused = Math.max(0, Math.min(position, (this.list.total ?? 1) - 1));
+    this.#focus(Math.max(0, Math.min(position, (this.list.total ?? 1) - 1)));
     const top = Math.floor(this.#focused / this.#columns) * this.#pitch;
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
@@ -79,6 +97,7 @@ export class Grid {
     const first = Math.max(0, Math.floor(scrollTop / this.#pitch) - ROWS_BEYOND) * this.#columns;
     const last = Math.min(total, (Math.ceil((scrollTop + clientHeight) / this.#pitch) + ROWS_BEYOND) * this.#columns) - 1;
     this.#focused = Math.max(0, Math.min(this.#focused, total - 1));
+    if (!this.#held || this.list.at(this.#focused)?.id === this.#held.picture.id) this.#focus(this.#focused);
     const holdsFocus = this.#tiles.get(this.#focused) === document.activeElement;
     for (const [position, tile] of this.#tiles) {
       const isKept = position >= first && position <= last;
@@ -89,6 +108,11 @@ export class Grid {
     for (let position = first; position <= last; position += 1) this.#drawTile(position, total);
     clearTimeout(this.#settling);
     if (last >= first) this.#settling = setTimeout(() => this.list.need(first, last), SETTLED_AFTER);
+  }
+
+  #focus(position) {
+    this.#focused = position;
+    this.#held = this.list.placeOf(position);
   }
 
   get #pitch() {
@@ -157,7 +181,7 @@ export class Grid {
     if (!tile) return;
     const position = Number(tile.dataset.position);
     const isTick = event.target.closest(".easel-tick");
-    this.#focused = position;
+    this.#focus(position);
     if (event.shiftKey) this.act("range", position);
     else if (isTick || event.ctrlKey || event.metaKey || this.selected.size) this.act("toggle", position);
     else this.act("open", position);
@@ -177,9 +201,9 @@ export class Grid {
       Home: 0,
       End: total - 1,
     };
+    const action = meaning("gallery", event);
     if (event.key in targets) this.show(targets[event.key]);
-    else if (event.key === "Enter") this.act("open", this.#focused);
-    else if (event.key === " ") this.act(event.shiftKey ? "range" : "toggle", this.#focused);
+    else if (CELL_ACTIONS.includes(action)) this.act(action, this.#focused);
     else return;
     event.preventDefault();
   }

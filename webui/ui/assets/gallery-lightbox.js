@@ -4,6 +4,7 @@ import { h, renewed, setText } from "./dom.js";
 import { addressOf, bareUrl, getPicture } from "./gallery-list.js";
 import { infoPanel } from "./info-panel.js";
 import { book } from "./jobs.js";
+import { meaning } from "./keys.js";
 import { sendButtons } from "./send.js";
 import { openTab } from "./tabs.js";
 import { ServerError } from "./server.js";
@@ -13,8 +14,7 @@ const REPRODUCED = ["txt2img"];  // the others begin with a picture that metadat
 
 /** `list`: a PictureList. `does`: {star, remove, collect, closed}. */
 export class Lightbox {
-  #position = 0;
-  #picture = null;
+  #shown = null;  // the place of the picture on display
   #details = new Map();  // id -> what the server says of it
 
   constructor(list, does) {
@@ -29,7 +29,7 @@ export class Lightbox {
       {
         class: "easel-light", "aria-label": t("light.label"),
         onkeydown: (event) => this.#key(event),
-        onclose: () => this.does.closed(this.#position),
+        onclose: () => this.does.closed(this.#shown.position),
         onclick: (event) => event.target === this.dialog && this.close(),
       },
       h(
@@ -51,18 +51,26 @@ export class Lightbox {
 
   async open(position) {
     await this.#show(position);
-    if (this.#picture && !this.dialog.open) this.dialog.showModal();
+    if (this.#shown && !this.dialog.open) this.dialog.showModal();
   }
 
   close() {
     this.dialog.close();
   }
 
-  /** The list has changed: show what is at this place now, or stop where nothing is left. */
+  /** The list has changed: stay with the picture, or show what has come to its place, or stop where nothing is left. */
   async refresh() {
     if (!this.isOpen) return;
-    if (!this.list.total) this.close();
-    else await this.#show(Math.min(this.#position, this.list.total - 1));
+    if (!this.list.total) return this.close();
+    const place = this.#shown;
+    const position = await this.list.find(place);
+    if (position === undefined) return;
+    const isGone = position === null;
+    const at = isGone ? Math.min(place.position, this.list.total - 1) : position;
+    const picture = await this.list.load(at);
+    // The reader, or a later change of the list, may have been quicker.
+    if (place !== this.#shown || !picture || !(isGone || picture.id === place.picture.id)) return;
+    this.#draw(this.list.placeOf(at));
   }
 
   /** What is known of a picture is not so any more. */
@@ -76,9 +84,12 @@ export class Lightbox {
 
   async #show(position) {
     const picture = await this.list.load(position);
-    if (!picture) return;
-    this.#position = position;
-    this.#picture = picture;
+    if (picture) this.#draw(this.list.placeOf(position));
+  }
+
+  #draw(place) {
+    this.#shown = place;
+    const { picture, position } = place;
     const source = addressOf(picture.url);
     if (this.image.getAttribute("src") !== source) this.image.src = source;
     this.image.alt = picture.prompt || t("gallery.no_prompt");
@@ -86,7 +97,7 @@ export class Lightbox {
     this.dialog.querySelector(".easel-light-previous").disabled = position === 0;
     this.dialog.querySelector(".easel-light-next").disabled = position >= this.list.total - 1;
     this.#drawSide();
-    await this.#learn(picture);
+    void this.#learn(picture);
     void this.list.load(position + 1).then((next) => next && (new Image().src = addressOf(next.url)));
   }
 
@@ -98,7 +109,7 @@ export class Lightbox {
       if (!(error instanceof ServerError)) throw error;
       this.#details.set(picture.id, { error });
     }
-    if (this.#picture === picture) this.#drawSide();
+    if (this.#shown.picture.id === picture.id) this.#drawSide();
   }
 
   #missing() {
@@ -106,7 +117,7 @@ export class Lightbox {
   }
 
   #drawSide() {
-    const picture = this.#picture;
+    const { picture } = this.#shown;
     const details = this.#details.get(picture.id);
     const key = [picture.id, picture.starred, Boolean(details)];
     renewed(this.actions, key, () => this.#actionsOf(picture, details));
@@ -148,16 +159,17 @@ export class Lightbox {
   }
 
   async #move(by) {
-    const next = this.#position + by;
+    const next = this.#shown.position + by;
     if (next >= 0 && next < this.list.total) await this.#show(next);
   }
 
   #key(event) {
-    if (event.target.closest("pre, input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "ArrowLeft") void this.#move(-1);
-    else if (event.key === "ArrowRight") void this.#move(1);
-    else if (event.key === "Delete") this.does.remove(this.#picture);
-    else if (event.key.toLowerCase() === "s") this.does.star(this.#picture);
+    if (event.target.closest("pre, input, select")) return;
+    const action = meaning("light", event);
+    if (action === "previous") void this.#move(-1);
+    else if (action === "next") void this.#move(1);
+    else if (action === "remove") this.does.remove(this.#shown.picture);
+    else if (action === "star") this.does.star(this.#shown.picture);
     else return;
     event.preventDefault();
   }

@@ -82,6 +82,31 @@ export class PictureList extends EventTarget {
     return this.at(position);
   }
 
+  /** What is at a position, to be found again when the list has changed; null while it is not known. */
+  placeOf(position) {
+    const picture = this.at(position);
+    return picture ? { picture, position, total: this.total } : null;
+  }
+
+  /** Position at which the picture of a place is now; null when it is gone, undefined when nobody can say just now. */
+  async find({ picture: { id }, position, total }) {
+    for (const [block, pictures] of this.#blocks) {
+      const at = pictures?.findIndex((each) => each.id === id) ?? -1;
+      if (at >= 0) return block * BLOCK + at;
+    }
+    const version = this.#version;
+    const reach = Math.abs(this.total - total) + BLOCK;
+    const first = Math.max(0, position - reach);
+    try {
+      const at = (await this.idsBetween(first, position + reach)).indexOf(id);
+      if (version !== this.#version) return undefined;
+      return at < 0 ? null : first + at;
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      return undefined;
+    }
+  }
+
   /** Ids from one position to another, both included. */
   async idsBetween(first, last) {
     const known = [];

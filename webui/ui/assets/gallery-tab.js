@@ -9,6 +9,7 @@ import {
   PictureList, renameCollection, restorePictures, starPictures,
 } from "./gallery-list.js";
 import { book } from "./jobs.js";
+import { meaning } from "./keys.js";
 import { ServerError } from "./server.js";
 import { toast } from "./toast.js";
 import { sentence, t } from "./words.js";
@@ -16,7 +17,7 @@ import { sentence, t } from "./words.js";
 const NEWS_PAUSE = 150;  // ms: several changes at once are one look
 
 class EaselPictures extends HTMLElement {
-  #anchor = 0;  // where a range begins
+  #anchor = null;  // the place where a range begins
   #isStale = true;
   #news = null;
   #heard = () => this.#hear();
@@ -72,7 +73,7 @@ class EaselPictures extends HTMLElement {
     this.#isStale = false;
     this.newer.hidden = true;
     void this.#learnFacets();
-    void this.list.look(this.bar.query);
+    return this.list.look(this.bar.query);
   }
 
   async #learnFacets() {
@@ -101,14 +102,14 @@ class EaselPictures extends HTMLElement {
     }, NEWS_PAUSE);
   }
 
-  #showNewer() {
+  async #showNewer() {
+    await this.#refresh();
     this.grid.toTop();
-    this.#refresh();
   }
 
   #update({ isOther }) {
     if (isOther) this.grid.toTop();
-    else this.grid.draw();
+    else void this.grid.follow();
     this.bar.tell(this.list.total, this.list.indexing);
     this.bar.select(this.grid.selected.size);
     this.notice.hidden = this.list.total !== 0;
@@ -149,14 +150,15 @@ class EaselPictures extends HTMLElement {
     if (what === "open" && !this.list.inTrash) void this.light.open(position);
     else if (what === "range") void this.#try(() => this.#selectRange(position));
     else if (picture) {
-      this.#anchor = position;
+      this.#anchor = this.list.placeOf(position);
       if (!this.grid.selected.delete(picture.id)) this.grid.selected.add(picture.id);
       this.#drawSelection();
     }
   }
 
   async #selectRange(position) {
-    const [first, last] = [Math.min(this.#anchor, position), Math.max(this.#anchor, position)];
+    const begin = (this.#anchor && (await this.list.find(this.#anchor))) ?? this.#anchor?.position ?? 0;
+    const [first, last] = [Math.min(begin, position), Math.max(begin, position)];
     for (const id of await this.list.idsBetween(first, last)) this.grid.selected.add(id);
     this.#drawSelection();
   }
@@ -173,15 +175,15 @@ class EaselPictures extends HTMLElement {
   }
 
   #key(event) {
-    if (event.target.closest("input, select, dialog, pre") || event.altKey) return;
-    const picture = this.list.at(this.grid.focused);
+    if (event.target.closest("input, select, dialog, pre")) return;
+    const { picture } = this.grid;
     const ids = this.grid.selected.size ? [...this.grid.selected] : picture ? [picture.id] : [];
-    if (event.key === "Escape" && this.grid.selected.size) this.#clear();
-    else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a") void this.#try(() => this.#selectAll());
-    else if (event.ctrlKey || event.metaKey) return;
-    else if (event.key === "Delete" && ids.length && !this.list.inTrash) void this.#try(() => this.#delete(ids));
-    else if (event.key.toLowerCase() === "s" && ids.length && !this.list.inTrash) void this.#try(() => this.#star(ids));
-    else if (event.key === "/") this.bar.search.focus();
+    const action = meaning("gallery", event);
+    if (action === "none" && this.grid.selected.size) this.#clear();
+    else if (action === "all") void this.#try(() => this.#selectAll());
+    else if (action === "remove" && ids.length && !this.list.inTrash) void this.#try(() => this.#delete(ids));
+    else if (action === "star" && ids.length && !this.list.inTrash) void this.#try(() => this.#star(ids));
+    else if (action === "search") this.bar.search.focus();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -196,7 +198,7 @@ class EaselPictures extends HTMLElement {
 
   /** Without `starred`: a star for all, or for none where the first has one already. */
   async #star(ids, starred) {
-    const shown = this.list.at(this.grid.focused);
+    const shown = this.grid.picture;
     const wanted = starred ?? !(shown && ids.includes(shown.id) && shown.starred);
     await starPictures(ids, wanted);
     this.list.patch(ids, { starred: wanted });

@@ -20,6 +20,9 @@ function remembered() {
   return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
 }
 
+/** What a snapshot may tell news of that no frame told: event -> what of a job it is about. */
+const NEWS = { pictures: (job) => job.pictures.map(({ id }) => id), models: (job) => job.result ?? [] };
+
 /** Emits "change" whenever anything a reader could show is different, "submit" when a request sets out, "models" when
     the models folder has changed, "pictures" when there may be others in the gallery. */
 class JobBook extends EventTarget {
@@ -28,6 +31,7 @@ class JobBook extends EventTarget {
   #fetching = new Map();
   #line = new EventLine();
   #own = remembered();
+  #news = {};  // event -> what it was about in the last snapshot
   /** State of engine and queue as /api/v1/status says it; null until known. */
   status = null;
   /** Requests that the server refused or never got: [{kind, values, styles, error}], newest last. */
@@ -178,6 +182,7 @@ class JobBook extends EventTarget {
   #apply(frame) {
     if (frame.kind === "snapshot") {
       for (const job of frame.jobs) this.#keep(job);
+      this.#tellNews(frame.jobs, this.status === null);
       this.status = frame.status;
       void this.#fetchUntold(new Set(frame.jobs.map(({ id }) => id)));
     } else if (frame.kind === "status") {
@@ -193,6 +198,15 @@ class JobBook extends EventTarget {
       this.#applyToJob(frame);
     }
     this.#changed();
+  }
+
+  /** Frames were missed: lists may be stale. The polls of every second say so only when they show it. */
+  #tellNews(jobs, isFirst) {
+    for (const [event, of] of Object.entries(NEWS)) {
+      const news = jobs.flatMap(of).join();
+      if (!isFirst && (this.connection !== "polling" || news !== this.#news[event])) this.dispatchEvent(new Event(event));
+      this.#news[event] = news;
+    }
   }
 
   #applyToJob(frame) {

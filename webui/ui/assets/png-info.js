@@ -18,6 +18,7 @@ export async function showPicture(file) {
 
 class EaselPngInfo extends HTMLElement {
   #address = null;
+  #picks = 0;
 
   connectedCallback() {
     if (this.picker) return;
@@ -43,6 +44,7 @@ class EaselPngInfo extends HTMLElement {
   /** Read a file and show what it says. */
   async show(file) {
     if (!file) return;
+    const pick = ++this.#picks;
     if (this.#address) URL.revokeObjectURL(this.#address);
     this.#address = URL.createObjectURL(file);
     this.image.src = this.#address;
@@ -50,16 +52,18 @@ class EaselPngInfo extends HTMLElement {
     this.hint.textContent = file.name;
     this.buttons.replaceChildren();
     this.panel.replaceChildren(h("p", {}, t("pictures.loading")));
+    this.picker.value = "";
     try {
       const info = await readPicture(file);
+      if (pick !== this.#picks) return;  // another picture was chosen meanwhile
       this.buttons.replaceChildren(...sendButtons(info.values, file));
       this.panel.replaceChildren(...infoPanel(info));
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
+      if (pick !== this.#picks) return;
       this.image.hidden = true;
       this.panel.replaceChildren(errorCard(error.kind, error.told));
     }
-    this.picker.value = "";
   }
 
   #over(event, isOver) {

@@ -1,5 +1,8 @@
 // Keys inside a prompt: Ctrl+Up and Ctrl+Down weigh what is selected or stands at the cursor, Alt+Left and Alt+Right
-// move the phrase between commas. Changes go through the browser's own editing, so Ctrl+Z takes them back.
+// move the phrase between commas (the list is in keys.js). Changes go through the browser's own editing, so Ctrl+Z takes
+// them back.
+
+import { meaning } from "./keys.js";
 
 const STEP = 0.1;
 const TAG_STEP = 0.05;
@@ -13,8 +16,8 @@ export function listenInPrompts() {
 
 function onKey(event) {
   const area = event.target;
-  if (event.isComposing || !(area instanceof HTMLTextAreaElement) || !area.closest(".easel-prompts")) return;
-  const edit = editFor(event);
+  if (!(area instanceof HTMLTextAreaElement) || !area.closest(".easel-prompts")) return;
+  const edit = EDITS[meaning("prompt", event)];
   const change = edit?.(area.value, area.selectionStart, area.selectionEnd);
   if (!edit) return;
   event.preventDefault();
@@ -22,14 +25,12 @@ function onKey(event) {
   if (change) apply(area, change);
 }
 
-function editFor({ key, ctrlKey, metaKey, altKey, shiftKey }) {
-  if (shiftKey) return null;
-  if ((ctrlKey || metaKey) && !altKey && key === "ArrowUp") return (...at) => weigh(...at, 1);
-  if ((ctrlKey || metaKey) && !altKey && key === "ArrowDown") return (...at) => weigh(...at, -1);
-  if (altKey && !ctrlKey && !metaKey && key === "ArrowLeft") return (...at) => movePhrase(...at, -1);
-  if (altKey && !ctrlKey && !metaKey && key === "ArrowRight") return (...at) => movePhrase(...at, 1);
-  return null;
-}
+const EDITS = {
+  heavier: (...at) => weigh(...at, 1),
+  lighter: (...at) => weigh(...at, -1),
+  earlier: (...at) => movePhrase(...at, -1),
+  later: (...at) => movePhrase(...at, 1),
+};
 
 /** {from, to, text, start, end}: `text` for [from, to), and what is selected afterwards. null: nothing to weigh. */
 export function weigh(value, start, end, direction) {

@@ -1,8 +1,11 @@
-// Keys that work anywhere on the page: Ctrl/Cmd+Enter generates, Esc stops, Alt+Enter skips.
+// Keys that work anywhere on the page (the list is in keys.js) and press a button of the open tab.
+
+import { meaning } from "./keys.js";
 
 const isOpen = () => document.querySelector("dialog[open], ul[role=listbox]:not([hidden]), [role=dialog]:not([hidden])");
 /** Escape closes what it was pressed in before it stops any work. */
 const isInPanel = ({ target }) => target.closest?.("[data-keeps-escape]");
+const BUTTONS = ["generate", "interrupt", "skip"];
 
 /** `tabs` begin the ids of the buttons; the tab that is open is meant. */
 export function listenToKeys(tabs) {
@@ -21,9 +24,7 @@ export function listenToKeys(tabs) {
 }
 
 function idFor(event) {
-  if (event.isComposing) return null;  // Enter that ends a Korean syllable is not a command
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return "generate";
-  if (event.key === "Enter" && event.altKey) return "skip";
-  if (event.key === "Escape" && !isOpen() && !isInPanel(event)) return "interrupt";
-  return null;
+  const name = meaning("page", event);
+  if (!BUTTONS.includes(name) || document.querySelector("dialog[open]")) return null;
+  return name === "interrupt" && (isOpen() || isInPanel(event)) ? null : name;
 }

@@ -2,12 +2,13 @@
 
 import { h, renewed, setText } from "./dom.js";
 import { book, isFinal } from "./jobs.js";
+import { KEYS, spelled } from "./keys.js";
 import { percent } from "./progress.js";
 import { server } from "./server.js";
 import { preference } from "./storage.js";
 import { hasWord, language, LANGUAGES, sentence, t } from "./words.js";
 
-const THEMES = ["system", "light", "dark"];
+export const THEMES = ["system", "light", "dark"];
 const ICONS = { system: "◐", light: "☀", dark: "☾" };
 
 class EaselBrand extends HTMLElement {
@@ -52,36 +53,51 @@ class EaselStatus extends HTMLElement {
   }
 }
 
+/** Gradio reads the language once, at its start; the form survives. */
+export function chooseLanguage(code) {
+  preference.set("language", code);
+  location.reload();
+}
+
+export const chosenTheme = () => (THEMES.includes(preference.get("theme")) ? preference.get("theme") : "system");
+
+export function chooseTheme(theme) {
+  preference.set("theme", theme === "system" ? null : theme);
+  dispatchEvent(new Event("easel-theme"));
+}
+
+/** The palette's way in for a hand or a finger. */
+function paletteButton() {
+  const words = `${t("palette.title")} (${spelled(KEYS.page.palette[0])})`;
+  const open = () => document.dispatchEvent(new Event("easel-palette"));
+  return h("button", { type: "button", class: "easel-button easel-palette-button", title: words, "aria-label": words, onclick: open });
+}
+
 class EaselPreferences extends HTMLElement {
+  #redraw = () => this.#showTheme();
+
   connectedCallback() {
     this.select = h(
       "select",
-      { "aria-label": t("preferences.language"), onchange: () => this.#speak(this.select.value) },
+      { "aria-label": t("preferences.language"), onchange: () => chooseLanguage(this.select.value) },
       ...LANGUAGES.map((code) => h("option", { value: code, selected: code === language }, t(`language.${code}`))),
     );
     this.button = h("button", { type: "button", class: "easel-button easel-theme", onclick: () => this.#nextTheme() });
-    this.replaceChildren(this.select, this.button);
+    this.replaceChildren(paletteButton(), this.select, this.button);
+    addEventListener("easel-theme", this.#redraw);
     this.#showTheme();
   }
 
-  #speak(code) {
-    preference.set("language", code);
-    location.reload();  // Gradio reads the language once, at its start; the form survives
+  disconnectedCallback() {
+    removeEventListener("easel-theme", this.#redraw);
   }
 
   #nextTheme() {
-    const next = THEMES[(THEMES.indexOf(this.#theme()) + 1) % THEMES.length];
-    preference.set("theme", next === "system" ? null : next);
-    dispatchEvent(new Event("easel-theme"));
-    this.#showTheme();
-  }
-
-  #theme() {
-    return THEMES.includes(preference.get("theme")) ? preference.get("theme") : "system";
+    chooseTheme(THEMES[(THEMES.indexOf(chosenTheme()) + 1) % THEMES.length]);
   }
 
   #showTheme() {
-    const theme = this.#theme();
+    const theme = chosenTheme();
     const label = t("preferences.theme", { theme: t(`theme.${theme}`) });
     renewed(this.button, theme, () => ICONS[theme]);
     this.button.title = label;

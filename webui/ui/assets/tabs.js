@@ -22,6 +22,8 @@ export function openTab(id) {
   button?.scrollIntoView({ block: "nearest", inline: "center" });  // on a phone the row is wider than the page
 }
 
+export const isTabOpen = (id) => Boolean(document.getElementById(id)?.offsetParent);
+
 /** The element, as soon as it is on the page: Gradio draws a tab when it is opened for the first time. */
 export function whenThere(selector) {
   const found = document.querySelector(selector);

@@ -9,12 +9,19 @@ const WITH_ACTION_FOR = 15_000;
 let box = null;
 let timer = null;
 
+/** A modal dialog covers all else and takes its presses, so the line is inside while one is open, and outlives it. */
+function settle() {
+  const dialog = [...document.querySelectorAll("dialog[open]")].at(-1);
+  const home = dialog ?? document.querySelector(".gradio-container");
+  if (box.parentElement === home) return;
+  home.append(box);
+  dialog?.addEventListener("close", settle, { once: true });
+}
+
 /** `action`: {words, run}. The line before goes away. */
 export function toast(text, action = null) {
-  if (!box?.isConnected) {
-    box = h("div", { class: "easel-toast", role: "status", "aria-live": "polite" });
-    document.querySelector(".gradio-container").append(box);
-  }
+  box ??= h("div", { class: "easel-toast", role: "status", "aria-live": "polite" });
+  settle();
   clearTimeout(timer);
   const hide = () => box.replaceChildren();
   const run = () => {

@@ -9,9 +9,14 @@ export const language = LANGUAGES.find((known) => navigator.language.toLowerCase
 
 /** The text behind a key, with {name} replaced. An unknown key shows itself, so that it gets noticed. */
 export function t(key, values = {}) {
-  const text = hasWord(key) ? words[key] : key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+  return filled(hasWord(key) ? words[key] : key, values);
 }
+
+/** The same in English, by which people know things from elsewhere. */
+export const inEnglish = (key, values = {}) => filled(Object.hasOwn(english, key) ? english[key] : key, values);
+
+const filled = (text, values) =>
+  text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
 
 /** Whether there is a text behind the key. */
 export const hasWord = (key) => Object.hasOwn(words, key);
