@@ -166,7 +166,7 @@ def test_a_finished_picture_is_sent_to_inpaint_with_its_settings_and_no_others(e
 def test_a_picture_of_a_batch_that_fails_stays_explained_while_the_others_are_made(source: SourcePage) -> None:
     source.easel.expected = ("422",)
     source.mode("batch")
-    broken = {"name": "broken.png", "mimeType": "image/png", "buffer": png(scene())[:-300]}
+    broken = file_of(png(scene())[:-300], "broken.png")
     source.page.locator("#img2img_batch input").set_input_files([broken, file_of(scene(), "whole.png")])
     source.size(64, 64)
     source.generate()

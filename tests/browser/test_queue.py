@@ -94,7 +94,7 @@ def test_below_the_last_job_is_a_place_though_a_training_waits_behind_it(
     expect(waiting(easel)).to_have_text(["one", "two"], timeout=LONG)
     expect(easel.page.locator(".easel-drawer li").nth(3)).to_contain_text("a training")
     rows = easel.page.locator(".easel-drawer li[draggable=true]")
-    below = int((rows.nth(1).bounding_box() or {})["height"]) - 3
+    below = rows.nth(1).evaluate("row => row.offsetHeight") - 3
     rows.nth(0).drag_to(rows.nth(1), target_position={"x": 60, "y": below})
     expect(waiting(easel)).to_have_text(["two", "one"])
     easel.page.locator(".easel-drawer li").first.get_by_role("button", name="Stop").click()
@@ -142,7 +142,7 @@ def test_every_kind_of_job_goes_back_into_its_own_tab_with_its_pictures(busy: Ea
     )
     rows.nth(3).get_by_role("button", name="Edit").click()
     expect(other.page.locator(".easel-drawer .easel-error")).to_contain_text("Gone.")
-    expect(waiting(other)).to_have_text(["one", "two", "three", "Lanczos × 3"]), "what cannot be put back is kept"
+    expect(waiting(other)).to_have_text(["one", "two", "three", "Lanczos × 3"])  # what cannot be put back is kept
     other.page.locator(".easel-drawer li").first.get_by_role("button", name="Stop").click()
     expect(other.page.locator("#easel_queue_button")).to_have_text("Queue", timeout=LONG)
 
