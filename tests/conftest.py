@@ -2,14 +2,19 @@
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from webui.chromium import find_chromium
+from webui.ui import gradio_setup
 from webui.workers.local import PATIENT_THREADS
 
 os.environ.update(PATIENT_THREADS)  # before any test imports torch: browsers and engines share two cores here
+
+# Whichever test imports Gradio first in a worker, it is imported as the server does it.
+gradio_setup.prepare(Path(tempfile.gettempdir()) / "easel-tests")
 
 MARK_OF_A_FILE = re.compile(r"^pytestmark = .*\bpytest\.mark\.(\w+)", re.MULTILINE)
 

@@ -210,6 +210,10 @@ def assemble(parts: Parts, card: Card, pictures: Sequence[Emoji], output: Path) 
     # both, so that a plain `from_pretrained` draws.
     encoder_config = partial / "text_encoder" / "config.json"
     write_json({**json.loads(encoder_config.read_text("utf-8")), "dtype": "float32"}, encoder_config)
+    for part in ("unet", "vae"):  # where the weights lay on this machine is nobody's business
+        config = partial / part / "config.json"
+        said = json.loads(config.read_text("utf-8"))
+        write_json({name: value for name, value in said.items() if name != "_name_or_path"}, config)
     save_file(parts.preview.state_dict(), partial / PREVIEW_FILE)
     for file in partial.rglob("*.safetensors"):
         file.chmod(0o644)  # safetensors are saved readable by their owner only
