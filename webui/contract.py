@@ -30,8 +30,8 @@ class Signal(StrEnum):
 
 STATE_FOLDER = "run"
 """Below the folder of a training job: where the trainer keeps its state, from which it goes on."""
-STATE_FILES = "**/*.pt"
-"""What is in there once something has been saved."""
+STATE_SUFFIX = ".pt"
+"""Of the files that are in there once something has been saved."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,6 +198,24 @@ def test_a_disk_that_takes_no_curve_and_no_sample_does_not_end_the_training(tmp_
         folders.sample("job", 1)
 
 
+def test_looking_at_a_training_whose_state_is_being_removed_is_no_error(tmp_path: Path) -> None:
+    trainings = TrainingFolders(tmp_path)
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            (tmp_path / "job" / STATE_FOLDER / "denoiser").mkdir(parents=True, exist_ok=True)
+            trainings.end("job")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert not any(trainings.has_state("job") for _ in range(10_000))
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_what_is_left_of_trainings_that_are_over_is_swept_away_and_nothing_else(tmp_path: Path) -> None:
     folders = TrainingFolders(tmp_path)
     for job in ("over", "waiting"):

@@ -10,12 +10,13 @@ What is in `run/` is known to `webui/training` alone. Which job is in which stat
 import contextlib
 import itertools
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from webui.contract import STATE_FILES, STATE_FOLDER
+from webui.contract import STATE_FOLDER, STATE_SUFFIX
 from webui.errors import NotFound
 from webui.options import write_atomically
 
@@ -62,7 +63,11 @@ class TrainingFolders:
 
     def samples(self, job_id: str) -> list[int]:
         """The steps of which there are sample pictures, in order."""
-        return sorted(int(path.stem) for path in (self._dir / job_id / SAMPLES).glob("*.jpg") if path.stem.isdecimal())
+        try:
+            files = list((self._dir / job_id / SAMPLES).iterdir())
+        except OSError:
+            return []
+        return sorted(int(path.stem) for path in files if path.suffix == ".jpg" and path.stem.isdecimal())
 
     def sample(self, job_id: str, step: int) -> bytes:
         """A sample picture, JPEG. Raises `NotFound`."""
@@ -72,7 +77,9 @@ class TrainingFolders:
 
     def has_state(self, job_id: str) -> bool:
         """Whether a trainer could go on from what this job has left."""
-        return any((self._dir / job_id / STATE_FOLDER).glob(STATE_FILES))
+        # Not `glob`: it raises when `end` removes a folder under its feet, `walk` passes over what is gone.
+        files = (name for _, _, names in os.walk(self._dir / job_id / STATE_FOLDER) for name in names)
+        return any(name.endswith(STATE_SUFFIX) for name in files)
 
     def hand_over(self, job_id: str, heir: str) -> None:
         """Everything of a job that failed becomes that of a new one, which goes on from it. Raises `OSError`."""
