@@ -1,8 +1,9 @@
-"""The models that ship: each loads, it draws what it is asked for, plain diffusers can read it, it is small."""
+"""The model that ships: it loads, it draws what it is asked for, plain diffusers can read it, it is small."""
 
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
@@ -25,24 +26,30 @@ AT_LEAST_RIGHT = 6
 SIDE = 32
 
 
-@pytest.fixture(scope="module", params=["easel-emoji-first", "easel-emoji-second"])
-def passport(request):
-    return Library(ROOT / "models" / "checkpoints").find(request.param)
+@pytest.fixture(scope="module")
+def passport():
+    return Library(ROOT / "models" / "checkpoints").default()
 
 
 @pytest.fixture(scope="module")
-def pictures(passport):
+def draw(passport):
     from webui.engine.engine import create_engine
 
     engine = create_engine(ROOT / "models", "cpu")
-    drawn = []
-    for prompt in PROMPTS:
-        values = {**passport.defaults, "prompt": prompt, "seed": 1, "num_inference_steps": 12}
+
+    def draw(prompt, seed):
+        values = {**passport.defaults, "prompt": prompt, "seed": seed, "num_inference_steps": 12}
         request = build("txt2img", {**values, "checkpoint": passport.name, "preview": "Off"})
         events = list(engine.run(Job(id=prompt, request=request), lambda: None))
         assert isinstance(events[-1], Done), events[-1]
-        drawn.append(next(event for event in events if isinstance(event, PictureEvent)))
-    return drawn
+        return next(event for event in events if isinstance(event, PictureEvent))
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def pictures(draw):
+    return [draw(prompt, 1) for prompt in PROMPTS]
 
 
 def references():
@@ -72,6 +79,27 @@ def test_most_prompts_give_a_picture_nearest_to_what_was_asked_for(pictures):
     found = [nearest(event) for event in pictures]
     right = sum(n == which for n, which in enumerate(found))
     assert right >= AT_LEAST_RIGHT, {PROMPTS[n]: PROMPTS[which] for n, which in enumerate(found)}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "seed", "fits"),
+    [
+        ("a blue cat", 1, lambda red, green, blue: blue > red + 20),
+        ("a red cat", 1, lambda red, green, blue: red > blue + 20),
+        ("빨간 사과", 1, lambda red, green, blue: red > green + 20 and red > blue + 20),
+        ("a line drawing of a horse", 1, lambda red, green, blue: max(red, green, blue) - min(red, green, blue) < 12),
+    ],
+)
+def test_colours_styles_and_korean_words_are_seen_in_the_picture(passport, draw, prompt, seed, fits):
+    red, green, blue = inked(decoded(draw(prompt, seed)))
+    assert fits(red, green, blue), (red, green, blue)
+
+
+def inked(picture):
+    """Mean colour of what is not nearly white."""
+    pixels = [pixel for pixel in np.asarray(picture.resize((32, 32))).reshape(-1, 3).tolist() if min(pixel) < 225]
+    assert pixels, "the picture is empty"
+    return [sum(each) / len(pixels) for each in zip(*pixels, strict=True)]
 
 
 def test_a_picture_carries_what_is_needed_to_make_it_again(pictures, passport):

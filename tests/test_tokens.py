@@ -9,7 +9,7 @@ import pytest
 from webui.errors import CheckpointError, InvalidRequest
 from webui.tokens import TokenCounter
 
-CHECKPOINT = Path(__file__).parent.parent / "models/checkpoints/easel-emoji-second"
+CHECKPOINT = Path(__file__).parent.parent / "models/checkpoints/easel-emoji"
 TOKENIZER = CHECKPOINT / "tokenizer"
 
 
