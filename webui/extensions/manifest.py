@@ -21,7 +21,7 @@ from webui.extension import API, HOOKS
 from webui.request_base import STRICT
 
 MANIFEST = "extension.toml"
-HALVES = ("options", "ui", "engine")
+HALVES = ("options", "ui", "engine", "script")
 """Modules that an extension may have; each is `<name>.py`."""
 NAME = r"[a-z][a-z0-9_]{1,39}"
 MOST_MANIFEST_BYTES = 64 * 2**10
