@@ -38,7 +38,7 @@ def test_a_plot_is_made_cell_by_cell_and_saved_as_a_picture_of_the_gallery(servi
             assert image.size == (grid["width"], grid["height"])
             assert image.width > 2 * 64
         app.gallery.refresh()
-        assert app.gallery.find(grid["id"]).id == grid["id"]
+        assert app.gallery.one(grid["id"]).seed == 7
 
 
 def test_all_cells_have_one_seed_when_it_was_left_open(serving: Serve) -> None:
@@ -64,6 +64,7 @@ def test_the_plan_tells_pictures_and_time_before_anything_is_made(serving: Serve
         (asked(options={"x_axis": "sampler", "x_values": "Euler, Oiler"}), UnknownName, "DPM\\+\\+ 2M"),
         (asked(options={"x_axis": "checkpoint", "x_values": "one, three"}), UnknownName, "one, two"),
         (asked(options={"x_axis": "num_inference_steps", "x_values": "2, 999"}), InvalidRequest, "from 1 to 150"),
+        (asked(options={"x_axis": "controlnet.unit1_weight", "x_values": "1, 9"}), InvalidRequest, "from 0.0 to 2.0"),
         (asked(options={"x_axis": "seed", "x_values": ""}), InvalidRequest, "needs values"),
         (asked(options={"colour": 1}), UnknownName, "x_axis"),
         (asked("loopback", {}), InvalidRequest, "img2img"),
@@ -91,7 +92,8 @@ def test_a_failed_cell_is_told_and_the_rest_goes_on(serving: Serve) -> None:
 
 def test_a_run_without_any_picture_has_failed_and_says_why(serving: Serve) -> None:
     with serving() as app:
-        run = wait_for(app, app.runs.submit(asked(prompt="refuse")).id)
+        options = {**STEPS, "x_values": "3, 4"}
+        run = wait_for(app, app.runs.submit(asked(options=options, prompt="refuse")).id)
         assert run["state"] == "failed"
         assert "Not one picture was made. This cannot be drawn" in run["error"]["text"]
 

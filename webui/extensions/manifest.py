@@ -5,6 +5,7 @@ Knows neither whether it is trusted nor how it is imported.
 
 import ast
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,18 @@ class Folder:
     def has(self, half: str) -> bool:
         """Whether it has one of `HALVES`."""
         return (self.path / f"{half}.py").is_file()
+
+    def words(self, language: str) -> dict[str, str]:
+        """English -> another language, of its file languages/<language>.json; nothing when there is none of use."""
+        name = f"languages/{language}.json"
+        if name not in self.files:
+            return {}
+        try:
+            found = json.loads((self.path / name).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        texts = found.items() if isinstance(found, dict) else ()
+        return {english: text for english, text in texts if isinstance(text, str)}
 
     @property
     def hooks(self) -> tuple[str, ...]:
