@@ -13,6 +13,7 @@ from webui.api.v1 import (
     picture_info,
     pictures,
     prompts,
+    scripts,
     trainings,
     upscalers,
 )
@@ -24,7 +25,7 @@ def router(app: App) -> APIRouter:
     v1 = APIRouter(prefix="/api/v1")
     for resource in (
         *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
-        *(extensions, events),
+        *(scripts, extensions, events),
     ):
         v1.include_router(resource.routes(app))
     return v1
