@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 
-from webui.contract import EngineInfo, Job, Signal, SignalSource
+from webui.contract import EngineInfo, Job, Signal, SignalSource, Tuning
 from webui.errors import UserError
 from webui.events import (
     Cancelled,
@@ -155,6 +155,12 @@ class ScriptedEngine:
 
     def warm_up(self, checkpoint: str) -> None:
         self._checkpoint = checkpoint
+
+    def tune(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+
+    def unload(self) -> None:
+        self._checkpoint = None
 
     def info(self) -> EngineInfo:
         return EngineInfo(device=self._device, device_name="script", attention="none", checkpoint=self._checkpoint)

@@ -295,7 +295,9 @@ class JobStore:
         return None if row is None else str(row["id"])
 
     def names_of(self, folder: str) -> list[str]:
-        """Names that the known pictures of a folder below the outputs folder were saved under."""
+        """Names that the known pictures of a folder below the outputs folder, "" for itself, were saved under."""
+        if not folder:
+            return [row["path"] for row in self._all("SELECT path FROM pictures WHERE path NOT LIKE '%/%'", ())]
         rows = self._all("SELECT path FROM pictures WHERE path >= ? AND path < ?", (f"{folder}/", f"{folder}0"))
         return [row["path"].removeprefix(f"{folder}/") for row in rows]  # "0" comes directly after "/"
 
