@@ -45,7 +45,7 @@ def test_kill_9_while_saving_leaves_the_old_or_the_new_file(tmp_path):
     script = (
         "import itertools, sys; from pathlib import Path; from webui.options import OptionsFile\n"
         "options = OptionsFile(Path(sys.argv[1]))\n"
-        "for n in itertools.count(): options.change(default_checkpoint=str(n) * 2000)"
+        "for n in itertools.count(): options.change(default_checkpoint=str(n).ljust(300))"
     )
     for wait in (0.5, 0.53, 0.57):
         process = subprocess.Popen([sys.executable, "-c", script, str(path)])

@@ -11,12 +11,13 @@ from webui.app import App
 from webui.doctor import report
 from webui.events import JobState
 
+PREFIX = "/system"
 JOBS = 30
 """Of so many finished jobs it is told what took how long."""
 
 
 def routes(app: App) -> APIRouter:
-    open_to_all = APIRouter()
+    open_to_all = APIRouter(prefix=PREFIX)
 
     @open_to_all.get("")
     def system() -> dict[str, Any]:
@@ -30,7 +31,7 @@ def routes(app: App) -> APIRouter:
             "needs_operator": app.settings.listen,
         }
 
-    both = APIRouter(prefix="/system", tags=["system"])
+    both = APIRouter(tags=["system"])
     both.include_router(open_to_all)
     both.include_router(_of_operator(app))
     return both
@@ -38,7 +39,7 @@ def routes(app: App) -> APIRouter:
 
 def _of_operator(app: App) -> APIRouter:
     """What tells of files or stops work: with --listen only for who has the token of the console."""
-    router = APIRouter(dependencies=[Depends(operator_where_exposed(app.settings))])
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(operator_where_exposed(app.settings))])
 
     @router.get("/log")
     def log(lines: Annotated[int, Query(ge=1, le=2000)] = 200) -> dict[str, list[str]]:

@@ -20,20 +20,22 @@ const KEPT_ON_RESET = ["prompt", "negative_prompt"];
 /** Fields that a picture names only if it was made with them. */
 const OFF_UNLESS_TOLD = /^(hires|variation_strength$|seed_resize_|refiner|tiling$|soft_|outpaint_|color_correction$|vae$)/;
 
-/** Kind -> {spec, names, checkpoint, pending, tellFilled}: what startForm was told, the checkpoint in the form, values to
-    fill and who waits for that. */
+/** Kind -> {spec, names, now, checkpoint, pending, tellFilled}: what startForm was told, the values, the checkpoint in the
+    form, values to fill and who waits for that. */
 const forms = new Map();
 let checkpoints = { checkpoints: [], default: "" };
 
 /** Gradio's load event: the values that the controls get. What the reader has typed by then stays. */
 export async function startForm(spec, values) {
-  const form = { spec, names: Object.keys(spec.fields), pending: {}, tellFilled: () => {} };
+  const form = { spec, names: Object.keys(spec.fields), now: {}, pending: {}, tellFilled: () => {} };
   forms.set(spec.kind, form);
   await Promise.all([loadCheckpoints(getCheckpoints), loadPresets()]);
   const fresh = { ...named(form, values), ...fitting(form, defaultPreset(spec.kind)) };
   const saved = tab.get(`form.${spec.kind}`) ?? browser.get(`form.${spec.kind}`) ?? {};
   const restored = { ...fresh, ...fitting(form, saved) };
   if (draws(form)) form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
+  form.now = restored;
+  keepStep(spec.kind, restored);
   watch(spec.kind);
   setTimeout(() => {  // when Gradio has drawn the values
     tellStarted(spec.kind);
@@ -50,6 +52,7 @@ export function saveForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
   const current = named(form, values);
+  form.now = current;
   for (const storage of [tab, browser]) storage.set(`form.${kind}`, current);
   keepStep(kind, current);
   announce(kind);
@@ -80,6 +83,9 @@ export const fieldsOf = (kind) => forms.get(kind)?.spec.fields ?? {};
 
 /** Of values for a form, the names of those that it cannot take. */
 export const unfit = (kind, values) => Object.keys(values).filter((name) => !(name in fieldsOf(kind) && fits(forms.get(kind), name, values[name])));
+
+/** The values of a form, also of one that nobody has touched; a moment behind what is typed. */
+export const valuesNow = (kind) => forms.get(kind)?.now ?? {};
 
 /** Tell whoever follows a form that its values are others now. */
 const announce = (kind) => document.dispatchEvent(new CustomEvent("easel-form", { detail: { kind } }));
