@@ -118,7 +118,10 @@ const section = (key, ...children) => h("section", { class: "easel-system-card" 
 /** Pairs of words and a text; those without a text are left out. */
 const facts = (pairs) => h("dl", {}, ...pairs.filter(([, text]) => text).flatMap(([words, text]) => [h("dt", {}, words), h("dd", {}, String(text))]));
 
-const bytes = (count) => (count === null || count === undefined ? "" : `${(count / 2 ** 30).toFixed(1)} GB`);
+function bytes(count) {
+  if (count === null || count === undefined) return "";
+  return count < 2 ** 30 ? `${Math.round(count / 2 ** 20)} MB` : `${(count / 2 ** 30).toFixed(1)} GB`;
+}
 
 function engines({ workers }) {
   const one = (worker) => {
