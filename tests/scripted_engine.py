@@ -64,6 +64,7 @@ class ScriptedEngine:
     def __init__(self, step_seconds: float, device: str = "cpu") -> None:
         self._device = device
         self._step_seconds = step_seconds
+        self._tuning = Tuning()
         self._checkpoint: str | None = None
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
@@ -163,7 +164,11 @@ class ScriptedEngine:
         self._checkpoint = None
 
     def info(self) -> EngineInfo:
-        return EngineInfo(device=self._device, device_name="script", attention="none", checkpoint=self._checkpoint)
+        """The pretended size of its model tells what it was tuned to."""
+        models = ((self._checkpoint, self._tuning.preview_every),) if self._checkpoint else ()
+        return EngineInfo(
+            device=self._device, device_name="script", attention="none", checkpoint=self._checkpoint, models=models
+        )
 
 
 def _draw(digest: str, width: int, height: int, file_format: str) -> bytes:

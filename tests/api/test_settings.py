@@ -74,6 +74,7 @@ def test_a_change_holds_and_is_told_to_every_page(client: TestClient, app: App) 
         ({"hidden_tabs": "train"}, "a list of names"),
         ({"hidden_tabs": ["settings"]}, "Known: img2img"),
         ({"file_pattern": "[sed]"}, "Known: seed"),
+        ({"default_checkpoint": "two"}, "Known: one"),
         ({"nothing": 1}, "Unknown field 'nothing'"),
         ({"sound": None}, "true or false"),
     ],

@@ -13,6 +13,9 @@ from webui.options import Options
 
 pytestmark = pytest.mark.browser
 
+TORCH_AGAIN = 240_000
+"""Milliseconds for an engine to start on a busy machine."""
+
 
 @pytest.fixture(autouse=True)
 def as_at_first(server: Server) -> Iterator[None]:
@@ -42,6 +45,7 @@ def test_what_is_set_holds_at_once_on_every_page(easel: EaselPage, open_page: Op
     page.fill("#setting_file_pattern", "[sed]")
     page.press("#setting_file_pattern", "Enter")
     expect(page.locator("#setting_file_pattern_row [role=alert]")).to_contain_text("Unknown token 'sed'")
+    easel.complaints = [each for each in easel.complaints if "422" not in each]  # that refusal
     page.fill("#setting_file_pattern", "[prompt_words]")
     page.press("#setting_file_pattern", "Enter")
     expect(page.locator("#setting_file_pattern_reset")).to_be_visible()
@@ -73,7 +77,8 @@ def test_the_system_tab_tells_of_the_engine_and_restarts_it(easel: EaselPage) ->
     page.click("#system_restart")
     page.click("#system_restart")
     expect(page.locator(".easel-toast")).to_contain_text("starts again")
-    expect(easel.status).to_have_attribute("data-state", "ready", timeout=60_000)
+    expect(easel.status).not_to_have_attribute("data-state", "ready")
+    expect(easel.status).to_have_attribute("data-state", "ready", timeout=TORCH_AGAIN)
 
 
 def test_presets_and_drafts_bring_values_back(

@@ -33,6 +33,8 @@ def routes(app: App) -> APIRouter:
     @router.patch("", dependencies=[Depends(operator_where_exposed(app.settings))])
     def change(body: Changes) -> dict[str, Any]:
         """Change some; one that is wrong changes none. With --listen this needs the operator's token."""
+        if name := body.values.get("default_checkpoint"):
+            app.library.find(str(name))
         app.options.change(**body.values)
         return _told(app)
 
