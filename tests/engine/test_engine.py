@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Picture
 
 from tests.engine.helpers import ALL_SAMPLERS, Signals, kinds, new_engine, pictures, request, run
-from webui.contract import Engine, Job, Signal
+from webui.contract import Engine, Job, Signal, Tuning
 from webui.events import FINAL, Checkpoint, Done, Event, Failed, Image, Progress, Started, Warning
 from webui.metadata import read
 

@@ -89,7 +89,7 @@ def test_memory_is_flat_over_thirty_switches(
 
 
 def test_without_a_share_of_memory_only_the_one_in_use_is_kept(models_dir: Path) -> None:
-    models, load = cache()
+    models, _ = cache()
     passports = [passport_of(models_dir / "checkpoints" / name) for name in NAMES]
     models.get(passports[0])
     models.get(passports[1])

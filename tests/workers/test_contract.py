@@ -173,9 +173,9 @@ def test_what_an_engine_is_tuned_to_holds_for_the_next_process_too(farm: Farm) -
         for _ in range(2):
             worker.warm_up("one")
             wait_until(lambda: _models(worker) == (("one", 7),), "the tuned engine")
-            before = worker.pid
+            old = worker.pid
             worker.kill()
-            wait_until(lambda: worker.pid not in (None, before), "another process")
+            wait_until(lambda old=old: worker.pid not in (None, old), "another process")
     finally:
         worker.tune(Tuning())
 
