@@ -116,12 +116,12 @@ def test_presets_and_drafts_bring_values_back(
     expect(easel.control("width", "input[type=number]")).to_have_value("128")
     choose(easel, "tiny")
     expect(steps).to_have_value("7")
-    page.locator(".easel-toast").get_by_text("Undo").click()
+    page.locator(".easel-toast").get_by_role("button", name="Undo").click()
     expect(steps).to_have_value("40")
 
     page.wait_for_timeout(5000)
     fresh = open_page(new_context())
-    fresh.page.locator(".easel-toast").get_by_text("Continue").click()
+    fresh.page.locator(".easel-toast").get_by_role("button", name="Continue").click()
     expect(fresh.prompt).to_have_value("a green hat")
     expect(fresh.control("steps", "input[type=number]")).to_have_value("40")
 

@@ -9,7 +9,7 @@ import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from
 import { browser, tab } from "./storage.js";
 import { chooseStyles, chosenStyles } from "./styles.js";
 import { flat, nested } from "./option-names.js";
-import { isTabOpen, openTab } from "./tabs.js";
+import { isTabOpen, openTab, whenThere } from "./tabs.js";
 import { toast } from "./toast.js";
 import { isTouched, unlessTouched } from "./touched.js";
 import { t } from "./words.js";
@@ -102,15 +102,15 @@ export function fillForm(kind, values) {
 }
 
 /**
- * Put values into a form; what the form does not know or its limits do not allow is left as it is. Resolves when they are
- * in, which is never where others come in between.
+ * Put values into a form; what the form does not know or its limits do not allow is left as it is. A tab that was never
+ * open gets them when it is opened. Resolves when they are in, which is never where others come in between.
  */
 export async function putIntoForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
-  form.pending = fitting(form, flat(values, form.spec.fields));
+  Object.assign(form.pending, fitting(form, flat(values, form.spec.fields)));
   const filled = new Promise((resolve) => (form.tellFilled = resolve));
-  press(`${kind}_fill`);
+  (await whenThere(`#${kind}_fill`)).click();
   await filled;
 }
 

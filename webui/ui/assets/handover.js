@@ -64,7 +64,7 @@ export function handOver() {
   document.addEventListener("easel-styles", later);
   document.addEventListener("visibilitychange", () => document.hidden && void send());
   void Promise.all(["txt2img", "img2img"].map(formStarted)).then(() => (last = JSON.stringify(current())));
-  if (wasEmpty) void offer();
+  if (wasEmpty) void formStarted("txt2img").then(offer);  // there is no page to say it on before
 }
 
 async function others() {
