@@ -15,7 +15,7 @@ const SAVED_FOR = 2500;
 
 class EaselSettings extends HTMLElement {
   #answer = null;
-  #refusals = new Map();  // name -> what is wrong with what was tried
+  #refusals = new Map();  // name -> {tried, text}: what was refused, and why
   #error = null;
 
   #view = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && void this.#load());
@@ -85,7 +85,7 @@ class EaselSettings extends HTMLElement {
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       if (others.length || !error.told || error.kind === "NotOperator") this.#error = error;
-      else this.#refusals.set(name, sentence(error.told));
+      else this.#refusals.set(name, { tried: values[name], text: sentence(error.told) });
       this.#draw();
     }
   }
@@ -128,7 +128,7 @@ class EaselSettings extends HTMLElement {
       row.easelWords = [setting.name, setting.label, setting.help, ...wordsOf(setting)].join(" ").toLowerCase();
       this.list.querySelector(`#settings_${setting.group} > div`).append(row);
     }
-    const refusal = this.#refusals.get(setting.name) ?? "";
+    const refusal = this.#refusals.get(setting.name) ?? null;
     // What is being typed stays; everything else follows the server.
     if (row.contains(document.activeElement) && !refusal && row.easelKey && JSON.stringify(setting.value) === row.easelValue) return;
     row.easelValue = JSON.stringify(setting.value);
@@ -147,8 +147,8 @@ class EaselSettings extends HTMLElement {
     );
     return [
       h("div", { class: "easel-setting-words" }, h("label", { for: id, id: `${id}_label` }, words.label), h("p", { id: `${id}_help` }, t(`option.${setting.name}.help`)), after(setting)),
-      h("div", { class: "easel-setting-value" }, editor(setting, id, words, checkpoints, change), reset),
-      refusal && h("p", { class: "easel-setting-wrong", role: "alert" }, refusal),
+      h("div", { class: "easel-setting-value" }, editor(refusal ? { ...setting, value: refusal.tried } : setting, id, words, checkpoints, change), reset),
+      refusal && h("p", { class: "easel-setting-wrong", role: "alert" }, refusal.text),
     ];
   }
 
