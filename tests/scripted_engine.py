@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 
-from webui.contract import EngineInfo, Job, Signal, SignalSource
+from webui.contract import EngineInfo, Job, Signal, SignalSource, Tuning
 from webui.errors import UserError
 from webui.events import (
     Cancelled,
@@ -64,6 +64,7 @@ class ScriptedEngine:
     def __init__(self, step_seconds: float, device: str = "cpu") -> None:
         self._device = device
         self._step_seconds = step_seconds
+        self._tuning = Tuning()
         self._checkpoint: str | None = None
 
     def run(self, job: Job, signal: SignalSource) -> Iterator[Event]:
@@ -156,8 +157,18 @@ class ScriptedEngine:
     def warm_up(self, checkpoint: str) -> None:
         self._checkpoint = checkpoint
 
+    def tune(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+
+    def unload(self) -> None:
+        self._checkpoint = None
+
     def info(self) -> EngineInfo:
-        return EngineInfo(device=self._device, device_name="script", attention="none", checkpoint=self._checkpoint)
+        """The pretended size of its model tells what it was tuned to."""
+        models = ((self._checkpoint, self._tuning.preview_every),) if self._checkpoint else ()
+        return EngineInfo(
+            device=self._device, device_name="script", attention="none", checkpoint=self._checkpoint, models=models
+        )
 
 
 def _draw(digest: str, width: int, height: int, file_format: str) -> bytes:

@@ -26,6 +26,7 @@ SHARED = {
     *("settings", "errors", "params", "requests", "registry", "events", "contract"),
     *("metadata", "library", "options", "prompt", "dataset", "pictures", "sentences", "garbage"),
     *("request_base", "train_requests", "upscale_request", "upscalers", "train_names", "datasets", "unpacking"),
+    *("naming", "presets", "drafts"),
     *("extension", "extensions", "script", "grids"),
 }
 """Plain modules that everybody may import and that import none of the layers."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from webui import __version__
-from webui.contract import Signal
+from webui.contract import Signal, Tuning
 from webui.datasets import Datasets
+from webui.drafts import Drafts
 from webui.errors import CannotSaveGallery, CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import Done, Event, JobState, Warning
 from webui.extensions.desk import ExtensionDesk, shelf_of
@@ -26,6 +27,7 @@ from webui.jobs.estimates import Estimates
 from webui.jobs.hub import Frame, Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
+from webui.jobs.saving import Saving
 from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import ACTIVE, JobStore
 from webui.jobs.trainings import TrainingFolders
@@ -33,7 +35,8 @@ from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
 from webui.metadata import read, read_text
-from webui.options import OptionsFile
+from webui.options import Options, OptionsFile
+from webui.presets import Presets
 from webui.prompts import PromptDesk
 from webui.requests import REQUESTS, to_values
 from webui.scripts.conductor import Parts
@@ -88,6 +91,8 @@ class App:
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
         self.prompts = PromptDesk(settings.data_dir / "styles.csv")
+        self.presets = Presets(settings.data_dir / "presets.json")
+        self.drafts = Drafts(settings.data_dir / "drafts")
         self.extensions = ExtensionDesk(
             shelf_of(settings), settings.models_dir, settings.data_dir / "extensions", changed=self._extensions_changed
         )
@@ -105,6 +110,7 @@ class App:
             announce_status=self._announce_status,
             models_changed=self.refresh_models,
             witness=self._witness,
+            saving=Saving(lambda: self.options.current),
         )
         contexts = Contexts(self.library, self.prompts, self.inputs, self.extensions, self.upscalers)
         parts = Parts(
@@ -112,6 +118,8 @@ class App:
             submit=self._submit_cell, read=self.picture_content, is_deleted=lambda name: name in self.gallery.trash.ids,
         )  # fmt: skip
         self.runs = Runs(parts, self.scheduler, self.hub, self.estimates)
+        self.options.follow(self._options_changed)
+        self._tune(self.options.current)
 
     def start(self, *, engines_wait: bool = False, warm_up: bool = True) -> None:
         """Go on where the last server stopped and start the engines; returns before they are ready.
@@ -268,6 +276,15 @@ class App:
             case Done(timings=timings) if not record.training:
                 self.extensions.measure(timings, record.request.pictures)
 
+    def _options_changed(self, options: Options) -> None:
+        self._tune(options)
+        self.hub.publish(None, "options", options=options.for_page())
+
+    def _tune(self, options: Options) -> None:
+        tuning = Tuning(model_memory=options.model_memory / 100, preview_every=options.preview_every)
+        for worker in self.scheduler.workers:
+            worker.tune(tuning)
+
     def _extensions_changed(self) -> None:
         self.hub.publish(None, "extensions")
 
@@ -380,7 +397,7 @@ def _engine_json(status: WorkerStatus) -> dict[str, Any]:
     return {
         "state": status.state.value,
         **status.text.to_json(),
-        **{name: info.get(name) for name in ("device", "device_name", "attention", "checkpoint")},
+        **{name: info.get(name) for name in ("device", "device_name", "attention", "checkpoint", "models", "memory")},
     }
 
 

@@ -56,6 +56,20 @@ class EngineInfo:
     """Name of the attention kernel that the probe chose."""
     checkpoint: str | None
     """The checkpoint that is in memory, if any."""
+    models: tuple[tuple[str, int], ...] = ()
+    """Every checkpoint that is in memory with its bytes, the one used last at the end."""
+    memory: tuple[int, int] | None = None
+    """Free and total bytes of the card; None where the engine shares the machine's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What a person sets for every engine at once (webui/options.py); it holds from the next job on."""
+
+    model_memory: float = 0.5
+    """Of the memory that is free, what checkpoints kept for later may take, 0 to 0.9."""
+    preview_every: int = 1
+    """Steps from one live preview to the next, 1 and more."""
 
 
 SignalSource = Callable[[], Signal | None]
@@ -71,6 +85,14 @@ class Engine(Protocol):
 
     def warm_up(self, checkpoint: str) -> None:
         """Load a checkpoint ahead of the first job. Never raises for a bad checkpoint; the job will say so."""
+        ...
+
+    def tune(self, tuning: Tuning) -> None:
+        """Take over what a person has set."""
+        ...
+
+    def unload(self) -> None:
+        """Give the memory of every model back; the next job loads what it needs."""
         ...
 
     def info(self) -> EngineInfo: ...

@@ -12,6 +12,7 @@
     ├── CannotStore                the job database does not take a change          HTTP 507
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
     ├── CannotSaveStyles           the styles file does not take a change           HTTP 507
+    ├── CannotSaveSettings         the data folder takes no options, presets, drafts HTTP 507
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
     ├── ExtensionError             an extension cannot be installed, enabled or used HTTP 422
     ├── NotOperator                only who reads the console may do this          HTTP 403
@@ -139,6 +140,20 @@ class CannotSaveDataset(UserError):
             "again.",
             folder=folder,
             reason=reason,
+        )
+
+
+class CannotSaveSettings(UserError):
+    """The data folder does not take options, presets or a draft."""
+
+    status = 507
+
+    def __init__(self, path: object, error: OSError) -> None:
+        super().__init__(
+            "The settings could not be saved to {path}: {reason}. Free space or make the folder writable, then try "
+            "again.",
+            path=str(path),
+            reason=error.strerror or str(error),
         )
 
 

@@ -63,7 +63,8 @@ class Intake:
         request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
         assert isinstance(request, PictureRequest)
         self._check_names(request)
-        return replace(request, extensions=self._extensions(request.extensions))
+        preview = request.preview if self._options.current.live_previews else "Off"
+        return replace(request, preview=preview, extensions=self._extensions(request.extensions))
 
     def _check_names(self, request: PictureRequest) -> None:
         if request.refiner:

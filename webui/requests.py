@@ -7,7 +7,7 @@ the one value that is still open, seed -1, into a number. The kinds of training 
 import dataclasses
 import secrets
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -351,6 +351,8 @@ def _possible(declared: Parameter) -> Sentence:
     param = declared.param
     if declared.type is bool:
         return Sentence("true or false")
+    if get_origin(declared.type) is tuple:
+        return Sentence("a list of names")
     if declared.type not in (str, int, float):
         return Sentence("options by extension")
     if declared.type is str or param.minimum is None or param.maximum is None:

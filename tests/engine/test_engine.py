@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Picture
 
 from tests.engine.helpers import ALL_SAMPLERS, Signals, kinds, new_engine, pictures, request, run
-from webui.contract import Engine, Job, Signal
+from webui.contract import Engine, Job, Signal, Tuning
 from webui.events import FINAL, Checkpoint, Done, Event, Failed, Image, Progress, Started, Warning
 from webui.metadata import read
 
@@ -35,6 +35,26 @@ def test_a_second_job_does_not_load_the_checkpoint_again(engine: Engine) -> None
     phases = {event.phase for event in run(engine, request()) if isinstance(event, Progress)}
     assert "loading" not in phases
     assert engine.info().checkpoint == "epsilon"
+
+
+def test_previews_come_as_often_as_it_is_tuned(engine: Engine) -> None:
+    def shown() -> list[int]:
+        events = run(engine, request(preview="Linear"))
+        return [event.step for event in events if isinstance(event, Progress) and event.preview is not None]
+
+    try:
+        assert shown() == [1, 2, 3, 4]
+        engine.tune(Tuning(preview_every=2))
+        assert shown() == [2, 4]
+    finally:
+        engine.tune(Tuning())
+
+
+def test_unloading_gives_the_checkpoint_back(engine: Engine) -> None:
+    run(engine, request())
+    assert [name for name, _ in engine.info().models] == ["epsilon"]
+    engine.unload()
+    assert engine.info().models == ()
 
 
 def test_warming_up_loads_ahead_and_never_raises(models_dir: Path) -> None:

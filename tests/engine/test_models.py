@@ -88,6 +88,18 @@ def test_memory_is_flat_over_thirty_switches(
     assert live_weights() == before
 
 
+def test_without_a_share_of_memory_only_the_one_in_use_is_kept(models_dir: Path) -> None:
+    models, _ = cache()
+    passports = [passport_of(models_dir / "checkpoints" / name) for name in NAMES]
+    models.get(passports[0])
+    models.get(passports[1])
+    assert [name for name, _ in models.sizes] == [NAMES[0], NAMES[1]]
+    assert all(size > 0 for _, size in models.sizes)
+    models.share = 0.0
+    models.get(passports[2])
+    assert [name for name, _ in models.sizes] == [NAMES[2]]
+
+
 @pytest.mark.usefixtures("frozen")
 def test_loading_leaves_nothing_behind(models_dir: Path) -> None:
     models, _ = cache(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from webui.errors import CannotSave, NotFound
-from webui.jobs.outputs import PNG_MAGIC, Outputs
+from webui.jobs.outputs import PNG_MAGIC, Outputs, Place
 
 PNG = PNG_MAGIC + b"a picture"
 
@@ -19,7 +19,7 @@ def outputs(tmp_path: Path) -> Outputs:
 
 
 def save(outputs: Outputs, png: bytes = PNG, seed: int = 5) -> str:
-    return outputs.save(png, seed, lambda path: path)
+    return outputs.save(png, Place.usual(seed), lambda path: path)
 
 
 def files(folder: Path) -> list[str]:
@@ -51,7 +51,7 @@ def test_a_name_is_never_given_again(tmp_path: Path) -> None:
     days[day] = [name]
     (outputs.outputs_dir / first).unlink()
     assert save(outputs) == f"{day}/00002-5.png"
-    assert outputs.keep_unsaved(PNG, 6)[0] == f"{day}/00003-6.png"
+    assert outputs.keep_unsaved(PNG, Place.usual(6))[0] == f"{day}/00003-6.png"
 
 
 def test_two_servers_can_share_an_outputs_folder(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_picture_appears_only_after_it_was_recorded(outputs: Outputs) -> None:
         assert not (outputs.outputs_dir / path).exists()
         assert (outputs.outputs_dir / f"{path}.partial").read_bytes() == PNG
 
-    outputs.save(PNG, 5, record)
+    outputs.save(PNG, Place.usual(5), record)
 
 
 def test_nothing_stays_when_the_record_fails(outputs: Outputs) -> None:
@@ -82,7 +82,7 @@ def test_nothing_stays_when_the_record_fails(outputs: Outputs) -> None:
         raise ValueError("the store does not want it")
 
     with pytest.raises(ValueError, match="does not want"):
-        outputs.save(PNG, 5, record)
+        outputs.save(PNG, Place.usual(5), record)
     assert files(outputs.outputs_dir) == []
 
 
@@ -119,7 +119,7 @@ def test_an_unsaved_picture_can_be_read_and_moves_as_soon_as_the_folder_takes_it
     tmp_path: Path, outputs: Outputs
 ) -> None:
     outputs.outputs_dir.write_text("a file where the folder should be")
-    path, where = outputs.keep_unsaved(PNG, 5)
+    path, where = outputs.keep_unsaved(PNG, Place.usual(5))
     assert str(tmp_path / "unsaved" / path) in str(where)
     assert outputs.read(path) == PNG
     outputs.sweep(lambda path: True)
@@ -135,7 +135,7 @@ def test_a_picture_that_no_folder_takes_stays_in_memory(tmp_path: Path) -> None:
     for name in ("outputs", "unsaved"):
         (tmp_path / name).write_text("a file where the folder should be")
     outputs = Outputs(tmp_path / "outputs", tmp_path / "unsaved")
-    path, where = outputs.keep_unsaved(PNG, 5)
+    path, where = outputs.keep_unsaved(PNG, Place.usual(5))
     assert "memory" in str(where)
     assert outputs.read(path) == PNG
     (tmp_path / "outputs").unlink()

@@ -9,10 +9,10 @@ import pytest
 from tests.farm import Farm, wait_until
 from tests.scripted_engine import EXIT_CODE, WARNING, ScriptedEngineFactory
 from tests.workers.transports import TRANSPORTS, MakeWorkers
-from webui.contract import Signal
+from webui.contract import Signal, Tuning
 from webui.errors import Conflict, NotFound
 from webui.events import JobState
-from webui.workers.worker import WorkerState
+from webui.workers.worker import Worker, WorkerState
 
 
 @pytest.fixture(params=TRANSPORTS, scope="module")
@@ -164,6 +164,33 @@ def test_the_worker_says_which_checkpoint_it_holds(farm: Farm) -> None:
     wait_until(lambda: worker.status().state is WorkerState.READY, "the worker to be ready")
     worker.warm_up("another")
     wait_until(lambda: (info := worker.status().info) is not None and info.checkpoint == "another", "the warm-up")
+
+
+def test_what_an_engine_is_tuned_to_holds_for_the_next_process_too(farm: Farm) -> None:
+    worker = farm.workers[0]
+    try:
+        worker.tune(Tuning(preview_every=7))
+        for _ in range(2):
+            worker.warm_up("one")
+            wait_until(lambda: _models(worker) == (("one", 7),), "the tuned engine")
+            old = worker.pid
+            worker.kill()
+            wait_until(lambda old=old: worker.pid not in (None, old), "another process")
+    finally:
+        worker.tune(Tuning())
+
+
+def test_unloading_gives_the_models_back(farm: Farm) -> None:
+    worker = farm.workers[0]
+    worker.warm_up("one")
+    wait_until(lambda: _models(worker) != (), "the model")
+    worker.unload()
+    wait_until(lambda: _models(worker) == (), "no model")
+
+
+def _models(worker: Worker) -> tuple[tuple[str, int], ...] | None:
+    info = worker.status().info
+    return None if info is None else info.models
 
 
 def test_four_jobs_run_on_two_workers_at_once_and_equal_those_of_one_worker(

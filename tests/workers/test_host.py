@@ -23,6 +23,12 @@ class Asking:
     def warm_up(self, checkpoint):
         pass
 
+    def tune(self, tuning):
+        pass
+
+    def unload(self):
+        pass
+
     def info(self):
         raise NotImplementedError
 

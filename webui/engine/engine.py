@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from webui.contract import EngineInfo, Job, SignalSource
+from webui.contract import EngineInfo, Job, SignalSource, Tuning
 from webui.engine import memory
 from webui.engine.attention import fastest_attention
 from webui.engine.device import Device, pick_device
@@ -70,6 +70,7 @@ class PictureEngine:
         self._device = device
         self._attention = attention
         self._extensions = extensions or EngineExtensions(None, Path(), library)
+        self._tuning = Tuning()
         self._models = ModelCache(
             lambda passport: load_checkpoint(passport, device, attention, embeddings),
             load_vae=lambda path, components: with_vae(components, path, device),
@@ -112,7 +113,9 @@ class PictureEngine:
             model_hash = passport.hash
         attention, device = self._attention, self._device.name
         receipt.note(Sentence("Drawn on {device} with the attention {attention}.", device=device, attention=attention))
-        helpers = Helpers(lambda name: self._load(self._find(name), None, receipt), self._upscalers, receipt)
+        helpers = Helpers(
+            lambda name: self._load(self._find(name), None, receipt), self._upscalers, receipt, self._tuning
+        )
         extensions = self._extensions.begin(job, request, components, stopwatch, receipt, self.free_memory)
         yield from Generation(job, request, components, model_hash, signal, stopwatch, helpers, extensions).events()
 
@@ -159,6 +162,14 @@ class PictureEngine:
                 raise
             log.warning("checkpoint %s does not fit into memory", checkpoint)
 
+    def tune(self, tuning: Tuning) -> None:
+        """Take over what a person has set."""
+        self._tuning = tuning
+        self._models.share = tuning.model_memory
+
+    def unload(self) -> None:
+        self.free_memory()
+
     def free_memory(self) -> None:
         """Forget the models in memory; the next job loads them again."""
         self._upscalers.clear()
@@ -172,6 +183,8 @@ class PictureEngine:
             device_name=self._device.name,
             attention=self._attention,
             checkpoint=loaded.name if loaded else None,
+            models=self._models.sizes,
+            memory=memory.of_card(self._device.torch_device),
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from webui import __version__
-from webui.contract import Job, Signal, SignalSource
+from webui.contract import Job, Signal, SignalSource, Tuning
 from webui.engine import state as states
 from webui.engine.beginning import Beginning, beginning_of
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
@@ -54,6 +54,7 @@ class Helpers:
     """The components of another checkpoint, by name. Raises `UserError`."""
     upscalers: Upscalers
     receipt: Receipt = field(default_factory=Receipt)
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 def used_embeddings(prompts: Iterable[PlannedPrompts]) -> Mapping[str, object]:
@@ -302,8 +303,9 @@ class Generation:
             yield from self._warn(
                 Sentence("Half precision gave no numbers, so the picture was drawn in full precision.")
             )
-        jpeg = preview(step.pred_original[0])
-        yield self._progress(current.phase, pictures[0], current.before + step.index, jpeg)
+        index = current.before + step.index
+        jpeg = preview(step.pred_original[0]) if index % self._helpers.tuning.preview_every == 0 else None
+        yield self._progress(current.phase, pictures[0], index, jpeg)
 
     def _decode(self, pictures: tuple[int, ...], state: SamplerState) -> Iterator[Event]:
         latents = finished_latents(state.x, self._passes[-1].sigmas[-1])

@@ -33,6 +33,14 @@ def available(device: torch.device | None = None) -> int:
     return min(int(psutil.virtual_memory().available), _left_in_container())
 
 
+def of_card(device: torch.device) -> tuple[int, int] | None:
+    """Free and total bytes of a card; None for the processor, which has the machine's own."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return int(free), int(total)
+
+
 def _left_in_container(control: Path = Path("/sys/fs/cgroup")) -> int:
     """What a container's limit leaves, where there is one; a very large number where there is none."""
     try:

@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 NUMBERS_FOR_REFINER = 5
 """That SDXL's refiner is told of a picture; SDXL itself is told 6."""
 SHARE = 0.5
-"""Of the memory that is there for checkpoints and pictures, what checkpoints may take to be kept for later."""
 LARGEST_GROWTH = 2
 """From a file in half precision to weights in full."""
 
@@ -88,7 +87,7 @@ class Components:
 class ModelCache:
     """The checkpoint in use and, as far as memory goes, those used before it, so that switching back is quick.
 
-    What is kept beside the one in use takes at most `SHARE` of the memory that would be free without it. A checkpoint
+    What is kept beside the one in use takes at most `share` of the memory that would be free without it. A checkpoint
     that is let go lives on as long as a job holds it.
     """
 
@@ -103,6 +102,8 @@ class ModelCache:
         self._load = load
         self._load_vae = load_vae
         self._available = available
+        self.share = SHARE
+        """Of the memory that is there for checkpoints and pictures, what those kept for later may take, 0 to 0.9."""
         self._kept: OrderedDict[object, Components] = OrderedDict()
         """By files as they were when read, the one used last at the end."""
         self._with_vae: tuple[object, Components] | None = None
@@ -111,6 +112,11 @@ class ModelCache:
     def loaded(self) -> Components | None:
         """The checkpoint that was used last."""
         return next(reversed(self._kept.values()), None)
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Name and bytes of every checkpoint in memory, the one used last at the end."""
+        return tuple((kept.name, kept.bytes) for kept in self._kept.values())
 
     def holds(self, passport: Passport) -> bool:
         """True when the checkpoint is in memory as it is on the disk now."""
@@ -155,7 +161,7 @@ class ModelCache:
         for key in [key for key, kept in self._kept.items() if kept.path == passport.path]:
             del self._kept[key]
         held = sum(kept.bytes for kept in self._kept.values())
-        budget = SHARE * (self._available() + held)
+        budget = self.share * (self._available() + held)
         while self._kept and held + needed > budget:
             _, oldest = self._kept.popitem(last=False)
             held -= oldest.bytes

@@ -10,12 +10,14 @@ Which picture belongs to which job is the store's business.
 
 import contextlib
 import datetime
+import itertools
 import logging
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,16 +33,35 @@ PARTIAL = ".partial"
 PARTIAL_SECONDS = 60.0
 """No picture takes so long to be written: an older partial is not one that another server is writing now."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_NUMBERED = re.compile(r"(\d+)-")
+SUFFIXES = (".png", ".jpg", ".webp")
+_PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP", re.DOTALL)
+_NUMBERED = re.compile(r"(\d{5,6})[-.]")
+"""Longer ones are seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a picture is to lie and what it is to be called, as far as that name is free."""
+
+    folder: str
+    """Relative to the outputs folder, with forward slashes; "" for itself."""
+    stem: str
+    """The name without number and suffix; may be "" where it is numbered."""
+    suffix: str = ".png"
+    numbered: bool = True
+
+    @classmethod
+    def usual(cls, seed: int) -> "Place":
+        return cls(folder=datetime.date.today().isoformat(), stem=str(seed))
 
 
 class Outputs:
     """The outputs folder and, for pictures that it does not take, the `unsaved` folder; safe from any thread."""
 
     def __init__(
-        self, outputs_dir: Path, unsaved_dir: Path, names_of: Callable[[str], Iterable[str]] = lambda day: ()
+        self, outputs_dir: Path, unsaved_dir: Path, names_of: Callable[[str], Iterable[str]] = lambda folder: ()
     ) -> None:
-        """`names_of`: what pictures of a day's folder were called: a deleted one's name is not given again."""
+        """`names_of`: what pictures of a folder were called: a deleted one's name is not given again."""
         self.outputs_dir = outputs_dir
         self._unsaved_dir = unsaved_dir
         self._names_of = names_of
@@ -49,7 +70,7 @@ class Outputs:
         self._has_unsaved = False
         self._lock = threading.Lock()
 
-    def save(self, png: bytes, seed: int, record: Callable[[str], Recorded]) -> Recorded:
+    def save(self, content: bytes, place: Place, record: Callable[[str], Recorded]) -> Recorded:
         """Write a finished picture down to the disk and return what `record` returned.
 
         `record` is called with the path, relative to the outputs folder, before the file appears under it; when it
@@ -57,7 +78,7 @@ class Outputs:
         """
         with self._lock:
             try:
-                partial = self._write_partial(png, seed)
+                partial = self._write_partial(content, place)
             except OSError as error:
                 raise self._refusal(error) from error
             final = partial.with_name(partial.name.removesuffix(PARTIAL))
@@ -77,41 +98,43 @@ class Outputs:
                 self._move_unsaved()
             return recorded
 
-    def keep_unsaved(self, png: bytes, seed: int) -> tuple[str, Sentence]:
+    def keep_unsaved(self, content: bytes, wanted: Place) -> tuple[str, Sentence]:
         """Keep a picture that `save` refused. Returns the path it is to have, and a sentence that says where it is."""
         with self._lock:
             self._has_unsaved = True
-            day = _today()
-            path = f"{day}/{self._next_number(day):05d}-{seed}.png"
+            path = (Path(wanted.folder) / next(self._names(wanted))).as_posix()
             place = self._unsaved_dir / path
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                _write(place.with_name(place.name + PARTIAL), png)
+                _write(place.with_name(place.name + PARTIAL), content)
                 _move(place.with_name(place.name + PARTIAL), place)
                 return path, Sentence("The finished picture was kept as {place}.", place=str(place))
             except OSError as error:
                 log.warning("The unsaved folder does not take a picture either: %s", error)
-            path = f"{_today()}/unsaved-{len(self._in_memory) + 1}-{seed}.png"
-            self._in_memory[path] = png
+            name = f"unsaved-{len(self._in_memory) + 1}-{wanted.stem}{wanted.suffix}"
+            path = (Path(wanted.folder) / name).as_posix()
+            self._in_memory[path] = content
             return path, Sentence(
                 "The finished picture is kept in memory until Easel is closed: save it from the page now."
             )
 
     def read(self, path: str) -> bytes:
-        """The PNG at a path that came from the store, wherever it is kept. Raises `NotFound`."""
+        """The picture at a path that came from the store, wherever it is kept. Raises `NotFound`."""
         if path in self._in_memory:
             return self._in_memory[path]
         for folder in (self.outputs_dir, self._unsaved_dir):
             with contextlib.suppress(OSError):
                 content = _read_file(folder / path)
-                if content.startswith(PNG_MAGIC):
+                if _PICTURE.match(content):
                     return content
         raise NotFound("This picture is not in the outputs folder any more. It may have been moved or deleted.")
 
     def sweep(self, is_recorded: Callable[[str], bool]) -> None:
         """Put right what an earlier run left half done. Never fatal: what cannot be changed now stays."""
-        for partial in list(_files(self.outputs_dir, f"*.png{PARTIAL}")):
+        for partial in list(_files(self.outputs_dir, f"*{PARTIAL}")):
             final = partial.with_name(partial.name.removesuffix(PARTIAL))
+            if final.suffix not in SUFFIXES:
+                continue
             try:
                 if is_recorded(final.relative_to(self.outputs_dir).as_posix()) and not final.exists():
                     _move(partial, final)
@@ -124,51 +147,55 @@ class Outputs:
     def _move_unsaved(self) -> None:
         """Bring unsaved pictures to the place that the store knows them by; those that cannot be moved yet stay."""
         try:
-            for kept in list(_files(self._unsaved_dir, "*.png")):
+            for kept in [path for path in _files(self._unsaved_dir, "*") if path.suffix in SUFFIXES]:
                 self._put(kept.read_bytes(), kept.relative_to(self._unsaved_dir).as_posix())
                 kept.unlink()
-            for path, png in list(self._in_memory.items()):
-                self._put(png, path)
+            for path, content in list(self._in_memory.items()):
+                self._put(content, path)
                 del self._in_memory[path]
             self._has_unsaved = False
         except OSError as error:
             log.warning("Unsaved pictures still cannot be moved to %s: %s", self.outputs_dir, error)
 
-    def _put(self, png: bytes, path: str) -> None:
+    def _put(self, content: bytes, path: str) -> None:
         final = self.outputs_dir / path
         if final.exists():  # moved before, and only the copy was left behind
             return
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(final.name + PARTIAL)
         partial.unlink(missing_ok=True)
-        _write(partial, png)
+        _write(partial, content)
         _move(partial, final)
         log.info("A picture that could not be saved earlier is now in %s", final)
 
-    def _write_partial(self, png: bytes, seed: int) -> Path:
-        """The next free number's `.partial`; exclusive, so that two servers may share an outputs folder."""
-        day = _today()
-        folder = self.outputs_dir / day
+    def _write_partial(self, content: bytes, place: Place) -> Path:
+        """The first free name's `.partial`; exclusive, so that two servers may share an outputs folder."""
+        folder = self.outputs_dir / place.folder
         folder.mkdir(parents=True, exist_ok=True)
-        number = self._next_number(day)
-        while True:
-            partial = folder / f"{number:05d}-{seed}.png{PARTIAL}"
+        for name in self._names(place):
+            partial = folder / f"{name}{PARTIAL}"
             try:
-                _write(partial, png)
+                _write(partial, content)
             except FileExistsError:
-                number += 1
                 continue
             # Whoever holds the partial owns the name, unless another server was done with it just before.
-            if not (folder / partial.stem).exists():
+            if not (folder / name).exists():
                 return partial
             partial.unlink()
-            number += 1
+        raise AssertionError("there is always another name")
 
-    def _next_number(self, day: str) -> int:
-        """One more than any picture of the day has or had: the store knows pictures by their paths."""
-        files = (path.name for folder in (self.outputs_dir, self._unsaved_dir) for path in _files(folder / day, "*"))
-        found = (_NUMBERED.match(name) for name in (*files, *self._names_of(day)))
-        return max((int(match[1]) for match in found if match), default=0) + 1
+    def _names(self, place: Place) -> Iterator[str]:
+        """Names that no picture of the folder has or had: the store knows pictures by their paths."""
+        listed = (_listed(folder / place.folder) for folder in (self.outputs_dir, self._unsaved_dir))
+        taken = {*itertools.chain(*listed), *self._names_of(place.folder)}
+        if place.numbered:
+            numbers = (int(match[1]) for match in map(_NUMBERED.match, taken) if match)
+            end = f"-{place.stem}{place.suffix}" if place.stem else place.suffix
+            yield from (f"{number:05d}{end}" for number in itertools.count(max(numbers, default=0) + 1))
+        folded = {name.casefold() for name in taken}
+        ends = itertools.chain([""], (f"-{number}" for number in itertools.count(1)))
+        names = (f"{place.stem}{end}{place.suffix}" for end in ends)
+        yield from (name for name in names if name.casefold() not in folded)
 
     def _refusal(self, error: OSError) -> CannotSave:
         return CannotSave(str(self.outputs_dir), error.strerror or str(error))
@@ -211,5 +238,8 @@ def _files(folder: Path, pattern: str) -> Iterator[Path]:
     return folder.rglob(pattern) if folder.is_dir() else iter(())
 
 
-def _today() -> str:
-    return datetime.date.today().isoformat()
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []

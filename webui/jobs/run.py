@@ -32,6 +32,7 @@ from webui.jobs.hub import Hub
 from webui.jobs.outputs import Outputs
 from webui.jobs.progress import ProgressMeter
 from webui.jobs.records import JobRecord, PictureRecord
+from webui.jobs.saving import Saving
 from webui.jobs.store import JobStore
 from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import picture_json, sample_json
@@ -55,6 +56,7 @@ class Desk:
     store: JobStore
     inputs: Inputs
     outputs: Outputs
+    saving: Saving
     trainings: TrainingFolders
     hub: Hub
     closing: threading.Event
@@ -243,12 +245,16 @@ class Run:
     def _save(self, image: Image) -> None:
         if image.picture in self._saved or self._refusal is not None:  # made again after a crash
             return
+        finished = self._desk.saving.finished(self.record, image)
+        content, wanted = finished.content, finished.place
+        if finished.warning is not None:
+            self._take(Warning(text=finished.warning))
         try:
             picture = self._insist(
-                lambda: self._desk.outputs.save(image.png, image.seed, lambda path: self._add(image, path))
+                lambda: self._desk.outputs.save(content, wanted, lambda path: self._add(image, path))
             )
         except CannotSave as error:
-            path, place = self._insist(lambda: self._desk.outputs.keep_unsaved(image.png, image.seed))
+            path, place = self._insist(lambda: self._desk.outputs.keep_unsaved(content, wanted))
             picture = self._insist(lambda: self._add(image, path))
             self._refusal = Sentence("{refusal} {place}", refusal=error.sentence, place=place)
             log.error("job %s: %s", self.record.id, self._refusal)

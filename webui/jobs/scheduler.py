@@ -22,6 +22,7 @@ from webui.jobs.outputs import Outputs
 from webui.jobs.progress import Live
 from webui.jobs.records import JobRecord
 from webui.jobs.run import SECONDS_BETWEEN_ATTEMPTS, Desk, Run
+from webui.jobs.saving import Saving
 from webui.jobs.store import JobStore
 from webui.jobs.trainings import TrainingFolders
 from webui.sentences import Sentence
@@ -56,6 +57,7 @@ class Scheduler:
         announce_status: Callable[[], None] = lambda: None,
         models_changed: Callable[[], None] = lambda: None,
         witness: Callable[[JobRecord, Event], None] = lambda record, event: None,
+        saving: Saving | None = None,
         cancel_patience: float = CANCEL_PATIENCE,
     ) -> None:
         self._store, self._trainings, self._hub = store, trainings, hub
@@ -74,8 +76,8 @@ class Scheduler:
         """How often the first job was overtaken."""
         self._closing = threading.Event()
         self._desk = Desk(
-            store=store, inputs=inputs, outputs=outputs, trainings=trainings, hub=hub, closing=self._closing,
-            models_changed=models_changed, witness=witness,
+            store=store, inputs=inputs, outputs=outputs, saving=saving or Saving(), trainings=trainings, hub=hub,
+            closing=self._closing, models_changed=models_changed, witness=witness,
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=self._dispatch, args=(worker,), name=f"jobs of {worker.name}", daemon=True)

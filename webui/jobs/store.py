@@ -284,7 +284,9 @@ class JobStore(Database):
         return None if row is None else str(row["id"])
 
     def names_of(self, folder: str) -> list[str]:
-        """Names that the known pictures of a folder below the outputs folder were saved under."""
+        """Names that the known pictures of a folder below the outputs folder, "" for itself, were saved under."""
+        if not folder:
+            return [row["path"] for row in self.all("SELECT path FROM every_picture WHERE path NOT LIKE '%/%'", ())]
         rows = self.all("SELECT path FROM every_picture WHERE path >= ? AND path < ?", (f"{folder}/", f"{folder}0"))
         return [row["path"].removeprefix(f"{folder}/") for row in rows]  # "0" comes directly after "/"
 

@@ -18,6 +18,7 @@ from webui.requests import PictureRequest, to_values
 
 NOT_IN_PICTURE = ("preview", "batch_count", "batch_size", "seed", "image", "mask")
 """What does not describe one picture (its own seed is written instead), and ids of private uploads."""
+TELLING_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME")
 MAX_SEGMENT = 65_533
 """Bytes of a JPEG segment's data (its two length bytes count themselves)."""
 
@@ -65,6 +66,17 @@ def convert(png: bytes, file_format: Literal["JPEG", "WEBP"], quality: int = 90,
     if file_format == "JPEG":
         return _jpeg(image, parameters, own, quality)
     return _webp(image, parameters, own, quality, lossless=lossless)
+
+
+def without_texts(png: bytes) -> bytes:
+    """One of our PNG files without a word in it, every pixel as it was (PNG specification, section 11.3)."""
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4])
+        if png[at + 4 : at + 8] not in TELLING_CHUNKS:
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _own(request: PictureRequest, picture: int) -> str:

@@ -18,7 +18,7 @@ from webui.errors import NotFound, UserError
 from webui.events import JobState
 from webui.inputs import Inputs
 from webui.intake import Intake
-from webui.jobs.outputs import Outputs
+from webui.jobs.outputs import Outputs, Place
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.store import JobStore
 from webui.metadata import encode_png, generation_parameters, infotext
@@ -153,7 +153,7 @@ class Conductor:
         text = infotext(request, 0, model_hash=model_hash, version=__version__, extra=extra)
         png, size = encode_png(composed.image, request, 0, text), composed.image.size
         record = partial(self._store.add_picture, run.id, number, seed=request.seed, size=size, parameters=text)
-        self._parts.outputs.save(png, request.seed, record)
+        self._parts.outputs.save(png, Place.usual(request.seed), record)
 
     def _model_hash(self, run: RunRecord) -> str:
         """As the engine has written it into the cells' pictures."""

@@ -157,5 +157,6 @@ def _follow_models(maker: Maker) -> None:
 
 
 def reset_button(maker: Maker) -> None:
+    element("easel-presets", elem_id=f"{maker.tab}_presets_row", kind=maker.tab)
     reset = gr.Button(word("reset"), size="sm", elem_id=f"{maker.tab}_reset", elem_classes="easel-quiet")
     reset.click(fn=None, js=call("resetForm", maker.tab), show_progress="hidden")

@@ -27,6 +27,7 @@ def build(passports: Mapping[str, Passport], selected: str) -> Any:
                 min_width=0,
             )
             refresh = tool("refresh", "refresh_sd_model_checkpoint")
+        element("easel-quick", elem_id="quicksettings")
         element("easel-status", elem_id="easel_status")
         element("easel-queue", elem_id="easel_queue")
         element("easel-preferences", elem_id="easel_preferences")

@@ -1,5 +1,6 @@
 """The page as a whole: header, tabs, and how it is mounted so that it reads no files and asks no other host."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,20 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import extensions, extras, gallery, header, img2img, palette, panels, png_info, train, txt2img
+    from webui.ui import (
+        extensions,
+        extras,
+        gallery,
+        header,
+        img2img,
+        palette,
+        panels,
+        png_info,
+        settings,
+        system,
+        train,
+        txt2img,
+    )
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
@@ -51,6 +65,10 @@ def build_page(app: "App") -> "gr.Blocks":
             panels.build_tabs(app.extensions)
             with gr.Tab(word("tab.extensions"), elem_id="tab_extensions"):
                 extensions.build()
+            with gr.Tab(word("tab.settings"), elem_id="tab_settings"):
+                settings.build()
+            with gr.Tab(word("tab.system"), elem_id="tab_system"):
+                system.build()
         palette.wire(page)
     return page
 
@@ -63,7 +81,7 @@ def mount(fastapi_app: FastAPI, app: "App") -> None:
     fastapi_app.mount("/extensions", extension_routes(app.extensions))
     _, mounted = _mounted(fastapi_app, app)
     fastapi_app.routes[-1].app = Renewed(  # type: ignore[attr-defined]  # the route is Starlette's Mount
-        PageHead(mounted, tags(app.extensions)),
+        _with_head(mounted, app),
         lambda: enabled_now(app.extensions),
         lambda: _again(app),
     )
@@ -71,7 +89,17 @@ def mount(fastapi_app: FastAPI, app: "App") -> None:
 
 def _again(app: "App") -> "tuple[gr.Blocks, ASGIApp]":
     page, mounted = _mounted(FastAPI(), app)
-    return page, PageHead(mounted, tags(app.extensions))
+    return page, _with_head(mounted, app)
+
+
+def _with_head(mounted: ASGIApp, app: "App") -> PageHead:
+    return PageHead(mounted, tags(app.extensions), lambda: _options_tag(app.options.current.for_page()))
+
+
+def _options_tag(options: Mapping[str, Any]) -> bytes:
+    """The options for our script, before anything is painted. No text in them can end the tag."""
+    told = json.dumps(options).replace("<", "\\u003c")
+    return f"<script>globalThis.easelOptions = {told};</script>".encode()
 
 
 def _mounted(fastapi_app: FastAPI, app: "App") -> "tuple[gr.Blocks, ASGIApp]":

@@ -4,6 +4,7 @@ Gradio's own `head=` is added by its script, after the first paint and after the
 """
 
 import re
+from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,7 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/prompts.css">'
     b'<link rel="stylesheet" href="easel/queue.css">'
     b'<link rel="stylesheet" href="easel/scripts.css">'
+    b'<link rel="stylesheet" href="easel/settings.css">'
     b'<script type="module" src="easel/easel.js"></script>'
 )
 BASE = re.compile(rb"<base [^>]*>")
@@ -29,14 +31,14 @@ BASE = re.compile(rb"<base [^>]*>")
 class PageHead:
     """Wraps the mounted Gradio app; every answer but the page itself passes untouched."""
 
-    def __init__(self, gradio_app: ASGIApp, extra: bytes = b"") -> None:
-        """`extra` comes after `HEAD`: scripts and styles of extensions."""
+    def __init__(self, gradio_app: ASGIApp, extra: bytes = b"", first: Callable[[], bytes] = lambda: b"") -> None:
+        """`extra` comes after `HEAD`: scripts and styles of extensions. `first`, asked each time, comes before it."""
         self.gradio_app = gradio_app
-        self._extra = extra
+        self._extra, self._first = extra, first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_page(scope):
-            await self.gradio_app(scope, receive, _Insertion(send, HEAD + self._extra))
+            await self.gradio_app(scope, receive, _Insertion(send, self._first() + HEAD + self._extra))
         else:
             await self.gradio_app(scope, receive, send)
 

@@ -29,6 +29,8 @@ from webui.workers.messages import (
     Ready,
     Run,
     Tell,
+    Tune,
+    Unload,
     Unusable,
     WarmUp,
 )
@@ -80,7 +82,7 @@ class Child:
     def __init__(self, line: Line, host: Host) -> None:
         self._line = line
         self._host = host
-        self._tasks: queue.SimpleQueue[Run | WarmUp] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Run | WarmUp | Tune | Unload] = queue.SimpleQueue()
 
     def serve(self) -> None:
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
@@ -92,6 +94,10 @@ class Child:
                 case WarmUp(checkpoint):
                     self._line.send(Loading(checkpoint))
                     self._host.warm_up(checkpoint)
+                case Tune(tuning):
+                    self._host.tune(tuning)
+                case Unload():
+                    self._host.unload()
 
     def _listen(self) -> None:
         while True:
@@ -99,7 +105,7 @@ class Child:
                 case Run(job) as task:
                     self._host.expect(job.id)
                     self._tasks.put(task)
-                case WarmUp() as task:
+                case (WarmUp() | Tune() | Unload()) as task:
                     self._tasks.put(task)
                 case Tell(job_id, signal_):
                     self._host.signal(job_id, signal_)

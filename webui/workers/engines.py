@@ -6,7 +6,7 @@ Made in the process of a worker, the only place where torch is imported.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from webui.contract import Engine, EngineInfo, Job, SignalSource
+from webui.contract import Engine, EngineInfo, Job, SignalSource, Tuning
 from webui.events import Event
 from webui.extensions.shelf import Shelf
 from webui.train_names import TrainFolders
@@ -41,6 +41,12 @@ class Engines:
 
     def warm_up(self, checkpoint: str) -> None:
         self._pictures.warm_up(checkpoint)
+
+    def tune(self, tuning: Tuning) -> None:
+        self._pictures.tune(tuning)
+
+    def unload(self) -> None:
+        self._pictures.free_memory()
 
     def info(self) -> EngineInfo:
         return self._pictures.info()

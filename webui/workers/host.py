@@ -7,7 +7,7 @@ known to the engine alone.
 import threading
 from collections.abc import Iterator
 
-from webui.contract import Engine, EngineInfo, Job, Signal
+from webui.contract import Engine, EngineInfo, Job, Signal, Tuning
 from webui.events import Event
 
 
@@ -39,6 +39,12 @@ class Host:
 
     def warm_up(self, checkpoint: str) -> None:
         self._engine.warm_up(checkpoint)
+
+    def tune(self, tuning: Tuning) -> None:
+        self._engine.tune(tuning)
+
+    def unload(self) -> None:
+        self._engine.unload()
 
     def info(self) -> EngineInfo:
         return self._engine.info()

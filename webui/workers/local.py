@@ -21,12 +21,25 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from webui.contract import EngineInfo, Job, Signal
+from webui.contract import EngineInfo, Job, Signal, Tuning
 from webui.errors import EngineDied, way_of_ending
 from webui.events import FINAL, Event, Failed, Progress
 from webui.sentences import Sentence
 from webui.settings import ROOT
-from webui.workers.messages import Begin, Happened, Loading, Logged, Raised, Ready, Run, Tell, Unusable, WarmUp
+from webui.workers.messages import (
+    Begin,
+    Happened,
+    Loading,
+    Logged,
+    Raised,
+    Ready,
+    Run,
+    Tell,
+    Tune,
+    Unload,
+    Unusable,
+    WarmUp,
+)
 from webui.workers.worker import EngineFactory, WorkerState, WorkerStatus
 
 log = logging.getLogger(__name__)
@@ -84,6 +97,7 @@ class LocalWorker:
         self._running: tuple[str, queue.SimpleQueue[Event | EngineDied]] | None = None
         self._wish: WarmUp | None = None
         """A warm-up that waits for the process."""
+        self._tuning = Tuning()
         self._problem: Sentence | None = None
         """Why the engine could not be made."""
         self._thread = threading.Thread(target=self._supervise, name=f"worker {name}", daemon=True)
@@ -116,6 +130,13 @@ class LocalWorker:
                 self._wish = WarmUp(checkpoint)
                 return
         self._send(WarmUp(checkpoint))
+
+    def tune(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+        self._send(Tune(tuning))
+
+    def unload(self) -> None:
+        self._send(Unload())
 
     def kill(self) -> None:
         if (process := self._process) is not None:
@@ -193,6 +214,7 @@ class LocalWorker:
         process.send(Begin(self._engine_factory, logging.getLogger().getEffectiveLevel()))
         with self._lock:
             self._process, wish, self._wish = process, self._wish, None
+        process.send(Tune(self._tuning))
         if wish is not None:
             process.send(wish)
         if self._closing.is_set():  # closed while it was being started
@@ -250,7 +272,7 @@ class LocalWorker:
     def _become(self, state: WorkerState, text: Sentence, info: EngineInfo | None = None) -> None:
         info = info or self._status.info
         if state in (WorkerState.STARTING, WorkerState.DEAD) and info is not None:
-            info = dataclasses.replace(info, checkpoint=None)
+            info = dataclasses.replace(info, checkpoint=None, models=())
         status = WorkerStatus(state=state, text=text, info=info)
         if status != self._status:
             self._status = status

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from webui.contract import Engine, EngineInfo, Job, Signal
+from webui.contract import Engine, EngineInfo, Job, Signal, Tuning
 from webui.events import Event
 from webui.sentences import Sentence
 
@@ -30,6 +30,16 @@ class Tell:
 @dataclass(frozen=True)
 class WarmUp:
     checkpoint: str
+
+
+@dataclass(frozen=True)
+class Tune:
+    tuning: Tuning
+
+
+@dataclass(frozen=True)
+class Unload:
+    """Give the memory of the models back."""
 
 
 # To the parent.

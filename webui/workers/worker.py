@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from webui.contract import Engine, EngineInfo, Job, Signal
+from webui.contract import Engine, EngineInfo, Job, Signal, Tuning
 from webui.events import Event
 from webui.sentences import Sentence
 
@@ -37,6 +37,11 @@ class Worker(Protocol):
 
     name: str
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that holds the engine, where it is on this machine and alive."""
+        ...
+
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin to start the engine and return at once; `on_change` is called whenever `status` is different."""
         ...
@@ -57,6 +62,14 @@ class Worker(Protocol):
 
     def warm_up(self, checkpoint: str) -> None:
         """Load a checkpoint ahead of the first job, as soon as the engine is there. Returns at once."""
+        ...
+
+    def tune(self, tuning: Tuning) -> None:
+        """What holds from the next job on, also of an engine that is started again. Returns at once."""
+        ...
+
+    def unload(self) -> None:
+        """Give the memory of the models back, after the job that runs. Returns at once."""
         ...
 
     def kill(self) -> None:

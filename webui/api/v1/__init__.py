@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from webui.api.v1 import (
     catalogue,
     datasets,
+    drafts,
     events,
     extensions,
     gallery,
@@ -12,8 +13,11 @@ from webui.api.v1 import (
     jobs,
     picture_info,
     pictures,
+    presets,
     prompts,
     scripts,
+    settings,
+    system,
     trainings,
     upscalers,
 )
@@ -25,6 +29,7 @@ def router(app: App) -> APIRouter:
     v1 = APIRouter(prefix="/api/v1")
     for resource in (
         *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
+        *(presets, drafts, settings, system),
         *(scripts, extensions, events),
     ):
         v1.include_router(resource.routes(app))

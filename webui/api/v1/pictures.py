@@ -1,7 +1,8 @@
 """/pictures: finished pictures by opaque id. No path ever comes from a client."""
 
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -11,18 +12,23 @@ from webui.jobs.view import picture_json
 
 IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
+MEDIA_TYPES = ((b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"), (b"", "image/png"))
+
 
 def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/pictures", tags=["pictures"])
 
     @router.get("/{picture_id}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
     def picture(picture_id: str) -> Response:
-        """The picture as PNG, its parameters inside."""
+        """The picture as it was saved, PNG unless the settings say otherwise, its parameters inside."""
         record = app.picture(picture_id)
         content = app.picture_content(record)
-        name = Path(record.path).name
-        return Response(content, media_type="image/png",
-                        headers=IMMUTABLE | {"Content-Disposition": f'inline; filename="{name}"'})  # fmt: skip
+        name = quote(PurePosixPath(record.path).name, safe="")  # may be a prompt in any script
+        return Response(
+            content,
+            media_type=next(kind for magic, kind in MEDIA_TYPES if content.startswith(magic)),
+            headers=IMMUTABLE | {"Content-Disposition": f"inline; filename*=UTF-8''{name}"},
+        )
 
     @router.get("/{picture_id}/info")
     def info(picture_id: str) -> dict[str, Any]:

@@ -25,8 +25,8 @@ export function details(kind, { picture, job }) {
 }
 
 function download(picture) {
-  const name = `${String(picture.number ?? 0).padStart(5, "0")}-${picture.seed}.png`;
-  return h("a", { class: "easel-button", href: pictureUrl(picture), download: name }, t("details.download"));
+  // Called as its file: the server says how.
+  return h("a", { class: "easel-button", href: pictureUrl(picture), download: "" }, t("details.download"));
 }
 
 function copyButton(picture) {

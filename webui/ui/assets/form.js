@@ -2,13 +2,18 @@
 // Gradio holds the controls; webui/ui/form.py wires them to the functions exported here.
 
 import { book } from "./jobs.js";
+import { keepStep } from "./form-history.js";
+import { option } from "./options.js";
+import { checkpointPreset, defaultPreset, loadPresets } from "./preset-list.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
 import { chooseStyles, chosenStyles } from "./styles.js";
 import { chosenScript } from "./scripts.js";
 import { flat, nested } from "./option-names.js";
-import { openTab } from "./tabs.js";
+import { isTabOpen, openTab, whenThere } from "./tabs.js";
+import { toast } from "./toast.js";
 import { isTouched, unlessTouched } from "./touched.js";
+import { t } from "./words.js";
 
 const SAVE_DELAY = 300;
 const WATCHED = ["input", "change", "click", "keyup"];
@@ -16,20 +21,22 @@ const KEPT_ON_RESET = ["prompt", "negative_prompt"];
 /** Fields that a picture names only if it was made with them. */
 const OFF_UNLESS_TOLD = /^(hires|variation_strength$|seed_resize_|refiner|tiling$|soft_|outpaint_|color_correction$|vae$)/;
 
-/** Kind -> {spec, names, checkpoint, pending, tellFilled}: what startForm was told, the checkpoint in the form, values to
-    fill and who waits for that. */
+/** Kind -> {spec, names, now, checkpoint, pending, tellFilled}: what startForm was told, the values, the checkpoint in the
+    form, values to fill and who waits for that. */
 const forms = new Map();
 let checkpoints = { checkpoints: [], default: "" };
 
 /** Gradio's load event: the values that the controls get. What the reader has typed by then stays. */
 export async function startForm(spec, values) {
-  const form = { spec, names: Object.keys(spec.fields), pending: {}, tellFilled: () => {} };
+  const form = { spec, names: Object.keys(spec.fields), now: {}, pending: {}, tellFilled: () => {} };
   forms.set(spec.kind, form);
-  await loadCheckpoints(getCheckpoints);
-  const fresh = named(form, values);
+  await Promise.all([loadCheckpoints(getCheckpoints), loadPresets()]);
+  const fresh = { ...named(form, values), ...fitting(form, defaultPreset(spec.kind)) };
   const saved = tab.get(`form.${spec.kind}`) ?? browser.get(`form.${spec.kind}`) ?? {};
   const restored = { ...fresh, ...fitting(form, saved) };
   if (draws(form)) form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
+  form.now = restored;
+  keepStep(spec.kind, restored);
   watch(spec.kind);
   setTimeout(() => {  // when Gradio has drawn the values
     tellStarted(spec.kind);
@@ -46,7 +53,9 @@ export function saveForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
   const current = named(form, values);
+  form.now = current;
   for (const storage of [tab, browser]) storage.set(`form.${kind}`, current);
+  keepStep(kind, current);
   announce(kind);
   if (draws(form) && current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
@@ -77,6 +86,15 @@ export function ofKind(tab, kind, values) {
 /** The values of a form as they were last written down, a moment behind what is typed. */
 export const remembered = (kind) => tab.get(`form.${kind}`) ?? {};
 
+/** What is known of a form's fields, by name: {type, default, minimum, maximum, choices, element}; none before it has started. */
+export const fieldsOf = (kind) => forms.get(kind)?.spec.fields ?? {};
+
+/** Of values for a form, the names of those that it cannot take. */
+export const unfit = (kind, values) => Object.keys(values).filter((name) => !(name in fieldsOf(kind) && fits(forms.get(kind), name, values[name])));
+
+/** The values of a form, also of one that nobody has touched; a moment behind what is typed. */
+export const valuesNow = (kind) => forms.get(kind)?.now ?? {};
+
 /** Tell whoever follows a form that its values are others now. */
 const announce = (kind) => document.dispatchEvent(new CustomEvent("easel-form", { detail: { kind } }));
 
@@ -92,15 +110,15 @@ export function fillForm(kind, values) {
 }
 
 /**
- * Put values into a form; what the form does not know or its limits do not allow is left as it is. Resolves when they are
- * in, which is never where others come in between.
+ * Put values into a form; what the form does not know or its limits do not allow is left as it is. A tab that was never
+ * open gets them when it is opened. Resolves when they are in, which is never where others come in between.
  */
 export async function putIntoForm(kind, values) {
   const form = forms.get(kind);
   if (!form) return;
-  form.pending = fitting(form, flat(values, form.spec.fields));
+  Object.assign(form.pending, fitting(form, flat(values, form.spec.fields)));
   const filled = new Promise((resolve) => (form.tellFilled = resolve));
-  press(`${kind}_fill`);
+  (await whenThere(`#${kind}_fill`)).click();
   await filled;
 }
 
@@ -109,8 +127,10 @@ export function putPictureIntoForm(kind, values) {
   const form = forms.get(kind);
   if (!form || !Object.keys(values).length) return;
   if ("prompt" in values) chooseStyles(kind, []);
+  const kept = [!option("send_seed") && "seed", !option("send_size") && "width", !option("send_size") && "height"];
+  const sent = Object.fromEntries(Object.entries(values).filter(([name]) => !kept.includes(name)));
   const off = form.names.filter((name) => OFF_UNLESS_TOLD.test(name)).map((name) => [name, form.spec.fields[name].default]);
-  void putIntoForm(kind, { ...Object.fromEntries(off), extensions: {}, ...values });
+  void putIntoForm(kind, { ...Object.fromEntries(off), extensions: {}, ...sent });
 }
 
 /** "Send to" from anywhere on the page. Sent with a picture, it is for source.js. */
@@ -218,7 +238,9 @@ function fits(form, name, value) {
 /** The page's defaults with a checkpoint's own on top. */
 function recommended(form, checkpoint) {
   const defaults = Object.fromEntries(form.names.map((name) => [name, form.spec.fields[name].default]));
-  return { ...defaults, ...fitting(form, checkpointNamed(checkpoint)?.defaults ?? {}), checkpoint };
+  const own = fitting(form, checkpointNamed(checkpoint)?.defaults ?? {});
+  const preset = { ...fitting(form, defaultPreset(form.spec.kind)), ...fitting(form, checkpointPreset(form.spec.kind, checkpoint)) };
+  return { ...defaults, ...own, ...preset, checkpoint };
 }
 
 /** Another checkpoint was chosen: values that are still the last one's defaults become the new one's. */
@@ -228,7 +250,17 @@ function followCheckpoint(form, current) {
   form.checkpoint = current.checkpoint;
   const untouched = form.names.filter((name) => name !== "checkpoint" && current[name] === before[name]);
   const changes = Object.fromEntries(untouched.filter((n) => after[n] !== before[n]).map((n) => [n, after[n]]));
-  if (Object.keys(changes).length) void putIntoForm(form.spec.kind, changes);
+  const kind = form.spec.kind;
+  const preset = fitting(form, checkpointPreset(kind, current.checkpoint));
+  const wished = Object.fromEntries(Object.entries(preset).filter(([name, value]) => value !== current[name]));
+  if (Object.keys({ ...changes, ...wished }).length) void putIntoForm(kind, { ...changes, ...wished });
+  if (Object.keys(wished).length && isTabOpen(`tab_${kind}`)) tellApplied(kind, current);
+}
+
+/** The values that somebody has put aside for this checkpoint are in the form now. */
+function tellApplied(kind, { checkpoint: name, ...before }) {
+  const told = t("presets.with_checkpoint", { checkpoint: checkpointNamed(name)?.title ?? name });
+  toast(told, { words: t("form.undo"), run: () => putIntoForm(kind, before) });
 }
 
 const timers = new Map();

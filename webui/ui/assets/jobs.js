@@ -211,6 +211,8 @@ class JobBook extends EventTarget {
       this.dispatchEvent(new Event("models"));
     } else if (frame.kind === "extensions") {
       this.dispatchEvent(new Event("extensions"));
+    } else if (frame.kind === "options") {
+      this.dispatchEvent(new CustomEvent("options", { detail: frame.options }));
     } else if (frame.kind === "gallery") {
       this.dispatchEvent(new Event("pictures"));
     } else if (frame.job) {

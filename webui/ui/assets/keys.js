@@ -4,7 +4,7 @@ import { hasWord, t } from "./words.js";
 
 /** Place -> action -> the key combinations that mean it. "Ctrl" is also Cmd. */
 export const KEYS = {
-  page: { generate: ["Ctrl+Enter"], interrupt: ["Escape"], skip: ["Alt+Enter"], palette: ["Ctrl+K"], keys: ["?", "F1"] },
+  page: { generate: ["Ctrl+Enter"], interrupt: ["Escape"], skip: ["Alt+Enter"], palette: ["Ctrl+K"], keys: ["?", "F1"], undo: ["Ctrl+Z"], redo: ["Ctrl+Y", "Ctrl+Shift+Z"] },
   prompt: { heavier: ["Ctrl+ArrowUp"], lighter: ["Ctrl+ArrowDown"], earlier: ["Alt+ArrowLeft"], later: ["Alt+ArrowRight"] },
   // Some of them as in AUTOMATIC1111's canvas, some as everywhere.
   canvas: {

@@ -2,6 +2,7 @@
 // until they are switched on.
 
 import { book, isFinal, isTraining } from "./jobs.js";
+import { option } from "./options.js";
 import { browser } from "./storage.js";
 import { toast } from "./toast.js";
 import { t } from "./words.js";
@@ -14,7 +15,8 @@ const NOTE_SECONDS = 0.16;
 const LOUDNESS = 0.12;
 
 export const isNotificationOn = () => browser.get(NOTIFICATION) === true && globalThis.Notification?.permission === "granted";
-export const isSoundOn = () => browser.get(SOUND) === true;
+/** As it was switched in this browser, else as it is set for every page. */
+export const isSoundOn = () => browser.get(SOUND) ?? option("sound") === true;
 
 /** Asks the browser for its permission when it is switched on, and never at another time. */
 export async function switchNotification() {

@@ -1,11 +1,18 @@
 // What the palette offers: controls and buttons of the page (webui/ui/palette.py tells them), jobs, preferences, models.
 
 import { chooseCheckpoint, knownCheckpoints } from "./form.js";
+import { canStepForm, stepForm } from "./form-undo.js";
+import { openDrafts } from "./handover.js";
 import { book, isFinal, isTraining } from "./jobs.js";
 import { KEYS, spelled } from "./keys.js";
 import * as notify from "./notify.js";
+import { optionNames } from "./options.js";
+import { pageControls, pageHeadings } from "./page-contents.js";
 import { plain } from "./palette-search.js";
+import { presetsOf } from "./preset-list.js";
+import { applyPreset, keepForCheckpoint, openPresets, wordsFor } from "./presets.js";
 import { reach } from "./reach.js";
+import { showSetting } from "./settings.js";
 import { isTabOpen, openTab } from "./tabs.js";
 import { chooseLanguage, chooseTheme, chosenTheme, THEMES } from "./status.js";
 import { inEnglish, language, LANGUAGES, t } from "./words.js";
@@ -14,19 +21,13 @@ import { inEnglish, language, LANGUAGES, t } from "./words.js";
 const JOB_ACTIONS = { interrupt: "cancel", skip: "skip", pause: "pause", resume: "resume" };
 const NEEDS = { skip: "running", pause: "running", resume: "paused" };
 
-let page = { controls: [], headings: {} };
-
-/** Gradio's load event: what the page holds, see webui/ui/palette.py. */
-export function startPalette(contents) {
-  page = contents;
-  return [];
-}
-
 /**
  * Everything, as it is now: {id, title, english, place, names, around, keys, state, isNear, isPossible, run}. `english` is
  * empty where it says the same as the title, `state` is "on", "off" or empty; for the others see palette-search.js.
  */
-export const entries = (actions) => [...buttons(), ...jobActions(), ...tabs(), ...preferences(actions), ...fields(), ...checkpoints()];
+export const entries = (actions) => [
+  ...buttons(), ...jobActions(), ...tabs(), ...formActions(), ...preferences(actions), ...fields(), ...checkpoints(), ...presets(), ...settings(),
+];
 
 /** `key` names the words; `where`: keys of the words of what is around, outermost first. */
 function entry(id, key, run, { values = {}, where = [], element = "", ...more } = {}) {
@@ -44,23 +45,23 @@ function entry(id, key, run, { values = {}, where = [], element = "", ...more } 
 /** Values that are keys of words themselves, in a language. */
 const told = (values, inLanguage) => Object.fromEntries(Object.entries(values).map(([name, key]) => [name, inLanguage(key)]));
 
-const whereOf = ({ inside }) => inside.map((id) => page.headings[id]);
+const whereOf = ({ inside }) => inside.map((id) => pageHeadings()[id]);
 
 const ofPage = (control, run, more = {}) => {
   const { element, label, inside } = control;
   return entry(element, label, run, { element, where: whereOf(control), isNear: isTabOpen(inside[0]), ...more });
 };
 
-const fields = () => page.controls.filter(({ role }) => role === "field").map((control) => ofPage(control, () => reach(control)));
+const fields = () => pageControls().filter(({ role }) => role === "field").map((control) => ofPage(control, () => reach(control)));
 
 function buttons() {
   const keysOf = ({ element, inside }) => (element.endsWith("_generate") && isTabOpen(inside[0]) ? spelled(KEYS.page.generate[0]) : "");
   const press = async (control) => (await reach(control))?.click();
-  return page.controls.filter(({ role }) => role !== "field").map((each) => ofPage(each, () => void press(each), { keys: keysOf(each) }));
+  return pageControls().filter(({ role }) => role !== "field").map((each) => ofPage(each, () => void press(each), { keys: keysOf(each) }));
 }
 
 const tabs = () =>
-  Object.entries(page.headings)
+  Object.entries(pageHeadings())
     .filter(([id]) => id.startsWith("tab_"))
     .map(([id, label]) => entry(id, "palette.open_tab", () => openTab(id), { values: { tab: label }, element: id }));
 
@@ -81,6 +82,30 @@ function jobActions() {
     }),
   );
 }
+
+const PRESET_TABS = ["txt2img", "img2img"];
+
+function formActions() {
+  const kind = PRESET_TABS.find((each) => isTabOpen(`tab_${each}`));
+  const where = kind ? [`tab.${kind}`] : [];
+  return [
+    ...["undo", "redo"].map((name) => entry(`form_${name}`, `form.${name}`, () => void stepForm(name), { keys: spelled(KEYS.page[name][0]), isPossible: canStepForm(name) })),
+    entry("presets", "presets.open", () => openPresets(kind), { where, isPossible: Boolean(kind) }),
+    entry("keep_for_checkpoint", "presets.keep_for", () => void keepForCheckpoint(kind), { where, isPossible: Boolean(kind) }),
+    entry("drafts", "handover.title", () => void openDrafts()),
+  ];
+}
+
+const presets = () =>
+  PRESET_TABS.flatMap((kind) =>
+    presetsOf(kind).map((preset) => {
+      const open = () => void applyPreset(preset).then(() => openTab(`tab_${kind}`));
+      return entry(`preset_${kind}_${preset.name}`, wordsFor(preset), open, { where: [`tab.${kind}`, "presets.open"], isNear: isTabOpen(`tab_${kind}`) });
+    }),
+  );
+
+const settings = () =>
+  optionNames().map((name) => entry(`option_${name}`, `option.${name}.label`, () => void showSetting(name), { where: ["tab.settings"], element: name }));
 
 const onOff = (isOn) => (isOn ? "on" : "off");
 

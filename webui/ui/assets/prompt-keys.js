@@ -3,9 +3,8 @@
 // them back.
 
 import { meaning } from "./keys.js";
+import { option } from "./options.js";
 
-const STEP = 0.1;
-const TAG_STEP = 0.05;
 const DELIMITERS = /[\s.,\\/!?%^*;:{}=`~()[\]<>|]/;
 const WEIGHTED = /^\((.*):(-?\d*\.?\d+)\)$/s;
 
@@ -40,9 +39,9 @@ export function weigh(value, start, end, direction) {
   const isGroup = chosen && WEIGHTED.test(value.slice(chosen.from, chosen.to));
   const group = isGroup ? chosen : around(value, start, end, "(", ")");
   const found = group && WEIGHTED.exec(value.slice(group.from, group.to));
-  if (found) return weighted(found[1], group, Number(found[2]) + direction * STEP);
+  if (found) return weighted(found[1], group, Number(found[2]) + direction * step());
   const word = start === end ? wordAt(value, start) : chosen;
-  return word && weighted(value.slice(word.from, word.to), word, 1 + direction * STEP);
+  return word && weighted(value.slice(word.from, word.to), word, 1 + direction * step());
 }
 
 function weighted(inner, { from, to }, weight) {
@@ -55,9 +54,11 @@ function weighted(inner, { from, to }, weight) {
 function weighTag(value, { from, to }, start, end, direction) {
   const [kind, name, said = "1", ...rest] = value.slice(from + 1, to - 1).split(":");
   if (Number.isNaN(Number(said))) return null;
-  const text = `<${[kind, name, rounded(Number(said) + direction * TAG_STEP), ...rest].join(":")}>`;
+  const text = `<${[kind, name, rounded(Number(said) + direction * (option("tag_weight_step") ?? 0.05)), ...rest].join(":")}>`;
   return { from, to, text, start: Math.min(start, from + text.length), end: Math.min(end, from + text.length) };
 }
+
+const step = () => option("weight_step") ?? 0.1;
 
 const rounded = (weight) => String(Number(weight.toFixed(4)));
 

@@ -35,6 +35,11 @@ async function answer(path, options) {
   throw new ServerError(kind, told);
 }
 
+/** What only the operator may do where the page is open to a network. */
+const asOperator = (token) => (token ? { "X-Easel-Operator": token } : {});
+const sendAs = (token, method, path, body) =>
+  request(path, { method, headers: { "Content-Type": "application/json", ...asOperator(token) }, body: JSON.stringify(body) });
+
 export const send = (method, path, body) =>
   request(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
 export const post = (path, body) => send("POST", path, body);
@@ -121,6 +126,27 @@ export const applyStyles = (prompts) => post("api/v1/prompts/styled", prompts);
 export const getStyles = () => request("api/v1/styles");
 export const saveStyle = (style) => send("PUT", "api/v1/styles", style);
 export const deleteStyle = (name) => request(`api/v1/styles?${new URLSearchParams({ name })}`, { method: "DELETE" });
+
+/** Every setting with its words, limits and value. */
+export const getSettings = () => request("api/v1/settings");
+export const changeSettings = (values, operator) => sendAs(operator, "PATCH", "api/v1/settings", { values });
+
+export const getPresets = () => request("api/v1/presets");
+export const savePreset = (preset) => send("PUT", "api/v1/presets", preset);
+export const renamePreset = (tab, name, to) => post("api/v1/presets/rename", { tab, name, to });
+export const deletePreset = (tab, name) => request(`api/v1/presets?${new URLSearchParams({ tab, name })}`, { method: "DELETE" });
+export const importPresets = (file) => post("api/v1/presets/file", file);
+
+export const getDrafts = () => request("api/v1/drafts");
+export const getDraft = (client) => request(`api/v1/drafts/${encodeURIComponent(client)}`);
+export const saveDraft = (client, draft) => send("PUT", `api/v1/drafts/${encodeURIComponent(client)}`, draft);
+export const deleteDraft = (client) => request(`api/v1/drafts/${encodeURIComponent(client)}`, { method: "DELETE" });
+
+export const getSystem = () => request("api/v1/system");
+export const getLog = (operator) => request("api/v1/system/log", { headers: asOperator(operator) });
+export const getReport = async (operator) => (await answer("api/v1/system/report", { headers: asOperator(operator) })).text();
+/** `action` is restart or unload. */
+export const tellEngines = (action, operator) => sendAs(operator, "POST", `api/v1/system/${action}`, {});
 
 export const getTrainings = (limit) => request(`api/v1/jobs?training=true&limit=${limit}`);
 /** Loss curve and sample pictures of one training. */

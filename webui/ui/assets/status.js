@@ -3,6 +3,7 @@
 import { h, renewed, setText } from "./dom.js";
 import { book, isFinal } from "./jobs.js";
 import { KEYS, spelled } from "./keys.js";
+import { option } from "./options.js";
 import { percent } from "./progress.js";
 import { server } from "./server.js";
 import { preference } from "./storage.js";
@@ -59,10 +60,11 @@ export function chooseLanguage(code) {
   location.reload();
 }
 
-export const chosenTheme = () => (THEMES.includes(preference.get("theme")) ? preference.get("theme") : "system");
+/** Of this browser; what is set for every page until somebody chooses. */
+export const chosenTheme = () => [preference.get("theme"), option("theme")].find((theme) => THEMES.includes(theme)) ?? "system";
 
 export function chooseTheme(theme) {
-  preference.set("theme", theme === "system" ? null : theme);
+  preference.set("theme", theme);
   dispatchEvent(new Event("easel-theme"));
 }
 
@@ -111,7 +113,8 @@ export function followInTitle() {
   const update = () => {
     const running = [...book.followed, ...book.trainings].find((job) => job.state === "running");
     const waiting = book.followed.some((job) => !isFinal(job) && job.state !== "paused");
-    if (running) document.title = `[${percent(running)}%] Easel`;
+    if (!option("title_progress")) document.title = "Easel";
+    else if (running) document.title = `[${percent(running)}%] Easel`;
     else if (waiting) document.title = "[…] Easel";
     else document.title = worked && document.hidden ? "✓ Easel" : "Easel";
     worked = worked ? Boolean(running || waiting || document.hidden) : Boolean(running || waiting);

@@ -1,0 +1,76 @@
+"""How a finished picture becomes a file, as the options are now: its format, what it says of itself, its name.
+
+Which name is free and how it gets to the disk is the business of `outputs.py`.
+"""
+
+import datetime
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from webui.errors import UserError
+from webui.events import Image
+from webui.jobs.outputs import Place
+from webui.jobs.records import JobRecord
+from webui.metadata.writing import convert, without_texts
+from webui.naming import Named, file_name, folder_name
+from webui.options import Options
+from webui.sentences import Sentence
+
+SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WebP": ".webp"}
+_MODEL_HASH = re.compile(r"\bModel hash: ([0-9a-f]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A picture as it is to be saved."""
+
+    content: bytes
+    place: Place
+    warning: Sentence | None = None
+    """What was asked for and could not be."""
+
+
+class Saving:
+    """Safe from any thread; keeps nothing."""
+
+    def __init__(self, options: Callable[[], Options] = Options) -> None:
+        self._options = options
+
+    def finished(self, record: JobRecord, image: Image) -> Finished:
+        """Never fails: what cannot be written as asked for is a PNG, and says so."""
+        options, warning = self._options(), None
+        png = image.png if options.write_metadata else without_texts(image.png)
+        content, suffix = png, SUFFIXES["PNG"]
+        if options.picture_format != "PNG":
+            try:
+                content, suffix = _converted(png, options), SUFFIXES[options.picture_format]
+            except (OSError, ValueError, UserError) as error:  # WebP ends at 16383 pixels, JPEG at 65535
+                warning = Sentence(
+                    "The picture was saved as PNG: {format} cannot hold it ({reason}).",
+                    format=options.picture_format, reason=str(error)[:200],
+                )  # fmt: skip
+        return Finished(content=content, place=_place(options, record, image, suffix), warning=warning)
+
+
+def _converted(png: bytes, options: Options) -> bytes:
+    quality = options.picture_quality
+    if options.picture_format == "JPEG":
+        return convert(png, "JPEG", quality)
+    return convert(png, "WEBP", quality, lossless=options.webp_lossless)
+
+
+def _place(options: Options, record: JobRecord, image: Image, suffix: str) -> Place:
+    found = _MODEL_HASH.search(image.parameters)
+    picture = Named(
+        values=record.values, number=image.picture, seed=image.seed, width=image.width, height=image.height,
+        model_hash=found[1] if found else "", content=image.png,
+        started=datetime.datetime.fromtimestamp(record.started).astimezone() if record.started else None,
+    )  # fmt: skip
+    stem = file_name(options.file_pattern, picture)
+    return Place(
+        folder=folder_name(options.folder_pattern, picture),
+        stem=stem if stem or options.number_files else str(image.seed),
+        suffix=suffix,
+        numbered=options.number_files,
+    )
