@@ -33,8 +33,11 @@ from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
 from webui.metadata import read, read_text
+from webui.model_desk import ModelDesk
+from webui.model_requests import MODEL_REQUESTS
 from webui.options import OptionsFile
 from webui.prompts import PromptDesk
+from webui.request_base import Request
 from webui.requests import REQUESTS, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
@@ -79,6 +82,9 @@ class App:
             known_id=self.store.picture_at,
             forget=self.store.forget_pictures,
             changed=lambda: self.hub.publish(None, "gallery"),
+        )
+        self.model_desk = ModelDesk(
+            self.library, settings.models_dir, lambda: self.hub.publish(None, "models"), self._gallery_file
         )
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.datasets = Datasets(self.train_folders)
@@ -162,9 +168,14 @@ class App:
         if key is not None and (known := self.store.job_of_key(key)) is not None:
             return known
         values = self.intake.styled(kind, values, styles)
-        request = self._training(kind, values) if kind in TRAIN_REQUESTS else self.intake.request(kind, values)
+        request = self._settled(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
+
+    def _settled(self, kind: str, values: Mapping[str, Any]) -> Request:
+        if kind in TRAIN_REQUESTS:
+            return self._training(kind, values)
+        return self.model_desk.settle(kind, values) if kind in MODEL_REQUESTS else self.intake.request(kind, values)
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint
@@ -282,6 +293,9 @@ class App:
             return self.picture_info(path)
         except InvalidRequest:
             return picture_info(read_text(""), ())
+
+    def _gallery_file(self, picture_id: str) -> Path:
+        return self.gallery.path(self.gallery.one(picture_id))
 
     def text_info(self, text: str) -> dict[str, Any]:
         """What an infotext says, as JSON."""

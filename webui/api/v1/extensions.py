@@ -1,22 +1,21 @@
 """/extensions: what is installed, and what a person decides about it. Decisions need the operator's token."""
 
 import asyncio
-import secrets
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from webui.api.v1.bodies import store_body
+from webui.api.v1.operator import operator_check
 from webui.app import App
-from webui.errors import ExtensionError, NotOperator
+from webui.errors import ExtensionError
 from webui.extensions.desk import ExtensionDesk
 from webui.extensions.sources import is_address
 
 PREFIX = "/extensions"
-HEADER = "X-Easel-Operator"
 
 
 class Origin(BaseModel):
@@ -59,13 +58,7 @@ def routes(app: App) -> APIRouter:
 def _of_operator(app: App) -> APIRouter:
     """What needs the token of the console, in the header X-Easel-Operator."""
 
-    def check(operator: Annotated[str, Header(alias=HEADER, max_length=200)] = "") -> None:
-        if not secrets.compare_digest(operator.encode(), app.settings.operator_token.encode()):
-            raise NotOperator(
-                "This needs the operator's token, which Easel prints in its console when it starts. Copy it from there."
-            )
-
-    router = APIRouter(prefix=PREFIX, dependencies=[Depends(check)])
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(operator_check(app))])
     desk = app.extensions
 
     @router.post("", status_code=201)
