@@ -28,7 +28,7 @@ def build_page(app: "App") -> "gr.Blocks":
     gradio_setup.prepare(app.settings.data_dir)
     import gradio as gr
 
-    from webui.ui import extensions, extras, gallery, header, img2img, palette, panels, png_info, train, txt2img
+    from webui.ui import extensions, extras, gallery, header, img2img, models, palette, panels, png_info, train, txt2img
     from webui.ui.languages import word
 
     name, recommended = _default_checkpoint(app)
@@ -44,6 +44,8 @@ def build_page(app: "App") -> "gr.Blocks":
                 extras.build(page)
             with gr.Tab(word("tab.gallery"), elem_id="tab_gallery"):
                 gallery.build()
+            with gr.Tab(word("tab.models"), elem_id="tab_models"):
+                models.build()
             with gr.Tab(word("tab.png_info"), elem_id="tab_png_info"):
                 png_info.build()
             with gr.Tab(word("tab.train"), elem_id="tab_train"):
