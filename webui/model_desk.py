@@ -94,9 +94,7 @@ class ModelDesk:
         }
 
     def _models(self, shelf: str) -> Iterator[Model]:
-        found: Mapping[str, Model] = (
-            self._library.passports() if shelf == "checkpoints" else self._library.shelf(shelf)
-        )
+        found: Mapping[str, Model] = self._library.passports() if shelf == "checkpoints" else self._library.shelf(shelf)
         yield from found.values()
 
     def model(self, shelf: str, name: str) -> Model:

@@ -1,4 +1,4 @@
-"""Hashes of model files, made when somebody asks for one, with progress. Where they are kept is the library's business."""
+"""Hashes of model files, made when somebody asks for one, with progress. The library keeps them."""
 
 import logging
 import threading
@@ -39,9 +39,10 @@ class Hashing:
 
     def state(self, model: Passport | ShelfItem) -> dict[str, Any]:
         """{"sha256", "done", "total", "problem"}; done and total in bytes, null when nobody has asked."""
-        work = self._works.get(str(model.path))
+        known = model.known_sha256
+        work = None if known else self._works.get(str(model.path))
         return {
-            "sha256": model.known_sha256,
+            "sha256": known,
             "done": None if work is None else work.done,
             "total": None if work is None else work.total,
             "problem": None if work is None or work.problem is None else work.problem.to_json(),

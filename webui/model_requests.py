@@ -185,8 +185,8 @@ def block_weights(text: str) -> Mapping[str, float]:
             weights[name] = -1.0
         if not BLOCK.match(name.upper()) or not 0 <= weights.get(name.upper(), -1.0) <= 1:
             raise InvalidRequest(
-                "'{piece}' is no multiplier of a block. Write BASE, IN00, M00 or OUT00 with a number from 0 to 1, as in "
-                "IN04=0.5.",
+                "'{piece}' is no multiplier of a block. Write BASE, IN00, M00 or OUT00 with a number from 0 to 1, as "
+                "in IN04=0.5.",
                 piece=piece[:40],
             )  # fmt: skip
     return weights

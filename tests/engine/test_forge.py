@@ -74,7 +74,9 @@ def files(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Path, Path]) -> 
     for seed, name in enumerate("abc"):
         torch.manual_seed(seed)
         tensors = {key: torch.randn_like(tensor) for key, tensor in first.items() if "embedding" not in key}
-        save_file({**{key: first[key] for key in first if "embedding" in key}, **tensors}, folder / f"{name}.safetensors")
+        save_file(
+            {**{key: first[key] for key in first if "embedding" in key}, **tensors}, folder / f"{name}.safetensors"
+        )
     return folder.parent
 
 
@@ -88,7 +90,9 @@ def test_a_weighted_sum_is_the_sum_of_every_tensor_and_says_how_it_was_made(work
     events = workshop.merge(primary="a.safetensors", secondary="b.safetensors", multiplier=0.25)
     assert isinstance(events[-1], Done)
     assert [event.path for event in events if isinstance(event, Result)] == ["checkpoints/made.safetensors"]
-    assert any(isinstance(event, Progress) and event.phase == "writing" and event.step == event.total for event in events)
+    assert any(
+        isinstance(event, Progress) and event.phase == "writing" and event.step == event.total for event in events
+    )
     a, b, made = workshop.file("a"), workshop.file("b"), workshop.file("made")
     assert made.keys() == a.keys()
     for key, tensor in made.items():
@@ -107,7 +111,9 @@ def test_a_weighted_sum_is_the_sum_of_every_tensor_and_says_how_it_was_made(work
 
 
 def test_add_difference_in_half_precision(workshop: Workshop) -> None:
-    names = {name: f"{letter}.safetensors" for name, letter in zip(("primary", "secondary", "tertiary"), "abc", strict=True)}
+    names = {
+        name: f"{letter}.safetensors" for name, letter in zip(("primary", "secondary", "tertiary"), "abc", strict=True)
+    }
     workshop.merge(**names, method="Add difference", multiplier=0.6, precision="fp16")
     a, b, c, made = (workshop.file(name) for name in ("a", "b", "c", "made"))
     for key, tensor in made.items():
@@ -284,7 +290,7 @@ def test_what_is_there_is_never_overwritten(workshop: Workshop, monkeypatch: pyt
 
 
 def test_a_full_disk_is_told_before_anything_is_written(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(CannotSaveModel, match="MB are needed and 0 MB free"):
         workshop.merge(primary="a.safetensors", secondary="b.safetensors")
 

@@ -1,4 +1,4 @@
-"""What a model weighs, told from headers: bytes on the disk, numbers that are loaded, their precision. Reads no tensor."""
+"""What a model weighs, told from headers: bytes on the disk, numbers that are loaded, their precision."""
 
 import math
 import re

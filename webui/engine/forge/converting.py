@@ -158,8 +158,8 @@ def _to_folder(request: ConvertModel, source: Source, passport: Passport) -> Pla
     index: dict[str, Any] = {"_class_name": _pipeline(passport, parts, is_xl=is_xl), "_diffusers_version": "0.42.1"}
     networks = {"unet": ("diffusers", parts.unet), "vae": ("diffusers", parts.vae)}
     names = ["_2"] if len(parts.towers) == 1 and is_xl else ["", "_2"]
-    index |= dict.fromkeys(("text_encoder", "tokenizer", *(("text_encoder_2", "tokenizer_2") if is_xl else ())),
-                           [None, None])  # fmt: skip
+    places = ("text_encoder", "tokenizer", *(("text_encoder_2", "tokenizer_2") if is_xl else ()))
+    index |= {place: [None, None] for place in places}
     for name, tower in zip(names, parts.towers, strict=False):
         networks[f"text_encoder{name}"] = ("transformers", tower.encoder)
         plan.written |= _tokenizer(f"tokenizer{name}", tower)

@@ -199,7 +199,9 @@ def _without_prefix(entries: dict[str, Entry]) -> dict[str, Entry]:
     return {key.removeprefix(prefix): entry for key, entry in entries.items() if key.startswith(prefix)}
 
 
-def recipe(request: MergeModels, passports: Sequence[Passport], metadata: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def recipe(
+    request: MergeModels, passports: Sequence[Passport], metadata: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
     """Metadata of the result: how it was made, as AUTOMATIC1111's merger writes it. Reads hashes that are known."""
     hashes: list[str | None] = [*(passport.sha256 for passport in passports), None, None]
     task = passports[0].task

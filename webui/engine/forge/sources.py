@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -110,7 +111,7 @@ def _folder(path: Path, name: str, stack: ExitStack) -> Source:
     return Source(name, path, specs, {}, read, files=files)
 
 
-def _specs(file: safe_open, prefix: str) -> dict[str, Spec]:
+def _specs(file: Any, prefix: str) -> dict[str, Spec]:  # safetensors is not typed
     slices = ((key, file.get_slice(key)) for key in file.keys())  # noqa: SIM118 (no mapping)
     return {f"{prefix}{key}": Spec(tuple(part.get_shape()), DTYPES[part.get_dtype()]) for key, part in slices}
 

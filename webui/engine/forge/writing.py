@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +41,7 @@ def _mb(count: int) -> str:
     return f"{count / 2**20:,.0f}"
 
 
-def write(plan: Plan, target: Path) -> Iterator[str]:
+def write(plan: Plan, target: Path) -> Generator[str, None, None]:
     """Write the plan; yields the key of each tensor after it is written. Closing it early leaves nothing behind.
 
     Raises `Conflict` when `target` has appeared meanwhile, or `CannotSaveModel`.
@@ -100,7 +100,7 @@ def _write_tensor(file: BinaryIO, key: str, entry: Entry) -> None:
     if tuple(tensor.shape) != entry.spec.shape:
         raise RuntimeError(f"{key} was planned as {entry.spec.shape} and became {tuple(tensor.shape)}")
     plain = tensor.detach().to("cpu", entry.spec.dtype).contiguous().reshape(-1)
-    file.write(memoryview(plain.view(torch.uint8).numpy()))
+    file.write(plain.view(torch.uint8).numpy().data)
 
 
 def _put_in_place(partial: Path, target: Path) -> None:
