@@ -24,6 +24,7 @@ from webui.inputs import Inputs
 from webui.intake import Intake
 from webui.jobs.estimates import Estimates
 from webui.jobs.hub import Frame, Hub
+from webui.jobs.memory import memory_json
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.scheduler import Scheduler
@@ -214,13 +215,12 @@ class App:
         """Change a waiting job's place in the queue. Raises `NotFound` or `Conflict`."""
         return self.scheduler.move(job_id, before)
 
-    def estimate(self, kind: str, values: Mapping[str, Any]) -> float | None:
-        """Seconds that the job would take here, by what this machine has done before; None when it has not.
-
-        Raises what `submit` raises.
-        """
-        request = self.intake.request(kind, values)
-        return self.estimates.seconds(kind, to_values(request))
+    def estimate(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """{"seconds", "memory"} of the job here, each null when unknown. Raises what `submit` raises."""
+        asked = to_values(self.intake.request(kind, values))
+        infos = [info for worker in self.scheduler.workers if (info := worker.status().info) is not None]
+        memory = memory_json(asked, self.library, infos[0]) if infos else None
+        return {"seconds": self.estimates.seconds(kind, asked), "memory": memory}
 
     def take_up_again(self, job_id: str) -> JobRecord:
         """A new training that goes on where a failed one stopped. Raises `NotFound` or `Conflict`."""

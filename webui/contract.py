@@ -56,6 +56,8 @@ class EngineInfo:
     """Name of the attention kernel that the probe chose."""
     checkpoint: str | None
     """The checkpoint that is in memory, if any."""
+    memory: int = 0
+    """Bytes of the card that one job can have at most; 0 where it is the machine's memory."""
 
 
 SignalSource = Callable[[], Signal | None]

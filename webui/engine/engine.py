@@ -185,6 +185,11 @@ class PictureEngine:
         self._extensions.clear()
         self._models.clear()
 
+    @property
+    def loaded(self) -> Components | None:
+        """The checkpoint that was used last, if it is still in memory."""
+        return self._models.loaded
+
     def info(self) -> EngineInfo:
         loaded = self._models.loaded
         return EngineInfo(
@@ -192,6 +197,7 @@ class PictureEngine:
             device_name=self._device.name,
             attention=self._attention,
             checkpoint=loaded.name if loaded else None,
+            memory=memory.whole(self._device.torch_device),
         )
 
 

@@ -19,6 +19,10 @@ CALLED = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3"
 LOADED = ("unet", "vae", "text_encoder", "text_encoder_2", "conditioner")
 """Folders of a diffusers checkpoint that drawing reads."""
 VARIANT = re.compile(r"\.(fp16|bf16|non_ema)(-\d+-of-\d+)?\.safetensors$")
+DENOISER = re.compile(r"model\.diffusion_model\.input_blocks\.0\.0\.weight|conv_in\.weight")
+DECODER = re.compile(r"(first_stage_model\.|vae\.)?decoder\.conv_out\.weight")
+LEVEL = re.compile(r"(?:^|\.)decoder\.up(?:_blocks)?\.(\d+)\.")
+WIDTHS = re.compile(rf"^(?:{DENOISER.pattern})$|^{DECODER.pattern}$|{LEVEL.pattern}")
 EMA = "model_ema."
 """Begins the keys of the moving average that a training kept beside the weights; no picture is drawn with it."""
 
@@ -34,6 +38,12 @@ class Weights:
     precision: str = ""
     """Of most of them: "fp32", "fp16", "bf16", "fp8", "fp64"; "" when unknown."""
     has_ema: bool = False
+    denoiser_width: int = 0
+    """Features of the denoiser's first level; 0 where there is none or its header does not tell."""
+    decoder_width: int = 0
+    """Features of the autoencoder's decoder where its picture is widest."""
+    factor: int = 8
+    """Pixels per latent along a side."""
     modified: float = 0.0
     """Seconds since 1970."""
 
@@ -53,9 +63,21 @@ def weigh(path: Path) -> Weights:
         bytes=sum(file.stat().st_size for file in files),
         numbers=sum(floats.values()),
         precision=CALLED[max(floats, key=lambda kind: floats[kind])] if floats else "",
+        **_widths(headers),
         has_ema=any(key.startswith(EMA) for header in headers for key in header.shapes),
         modified=path.stat().st_mtime,
     )
+
+
+def _widths(headers: Iterable[Header]) -> dict[str, int]:
+    """What a picture needs beside the weights grows with these."""
+    shapes = {key: shape for header in headers for key, shape in header.shapes.items() if WIDTHS.search(key)}
+    told: dict[str, int] = {}
+    for name, pattern, side in (("denoiser_width", DENOISER, 0), ("decoder_width", DECODER, 1)):
+        found = next((shape for key, shape in shapes.items() if pattern.fullmatch(key)), ())
+        told |= {name: found[side]} if len(found) == 4 else {}
+    levels = {match[1] for key in shapes if (match := LEVEL.search(key))}
+    return told | ({"factor": 2 ** (len(levels) - 1)} if levels else {})
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -4,6 +4,7 @@ import { h, setText } from "./dom.js";
 import { drafted } from "./form.js";
 import { book, isFinal, isTraining } from "./jobs.js";
 import { duration } from "./progress.js";
+import { showMemory } from "./memory-line.js";
 import { estimateJob, ServerError } from "./server.js";
 import { t } from "./words.js";
 
@@ -30,13 +31,15 @@ function somethingEnded(state) {
 async function ask(state) {
   const values = drafted(state.kind);
   const turn = (state.asked += 1);
-  let seconds = null;
+  let [seconds, memory] = [null, null];
   try {
-    if (Object.keys(values).length) ({ seconds } = await estimateJob(state.kind, values));
+    if (Object.keys(values).length) ({ seconds, memory } = await estimateJob(state.kind, values));
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;  // what is impossible is told when it is sent
   }
-  if (turn === state.asked) show(state.kind, seconds);
+  if (turn !== state.asked) return;
+  show(state.kind, seconds);
+  showMemory(state.kind, memory);
 }
 
 function show(kind, seconds) {

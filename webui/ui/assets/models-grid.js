@@ -7,7 +7,7 @@ import { t } from "./words.js";
 const GAP = 10;
 const PADDING = 3;  // of the grid, for outlines
 const WIDEST = 190;  // px of a card
-const CAPTION = 62;  // px under its picture
+const CAPTION = 52;  // px under its picture
 const LEAST_COLUMNS = 2;
 const ROWS_BEYOND = 2;
 

@@ -13,6 +13,8 @@ const MODELS = { primary: "checkpoints", secondary: "checkpoints", tertiary: "ch
 const GIVEN = ["shelf"];
 /** Fields that are folded away. */
 const RARE = ["block_weights", "discard", "baked_vae"];
+/** Fields that are asked when it is clear of what. */
+const LAST = ["precision", "name"];
 const OFFERED = 30;
 
 /** Whether a job, or a refused request, makes a model of others. */
@@ -44,7 +46,8 @@ export class WorkForm {
   }
 
   #draw() {
-    const fields = this.#fields.get(this.#kind).filter(({ name }) => !GIVEN.includes(name) && this.#matters(name));
+    const shown = this.#fields.get(this.#kind).filter(({ name }) => !GIVEN.includes(name) && this.#matters(name));
+    const fields = [...shown.filter(({ name }) => !LAST.includes(name)), ...shown.filter(({ name }) => LAST.includes(name))];
     const plain = fields.filter(({ name }) => !RARE.includes(name));
     const rare = fields.filter(({ name }) => RARE.includes(name));
     this.element.replaceChildren(
