@@ -16,6 +16,13 @@ const RARE = ["block_weights", "discard", "baked_vae"];
 /** Fields that are asked when it is clear of what. */
 const LAST = ["precision", "name"];
 const OFFERED = 30;
+/** AUTOMATIC1111's element ids, as far as it has the control. */
+const MERGER_IDS = {
+  primary: "modelmerger_primary_model_name", secondary: "modelmerger_secondary_model_name", tertiary: "modelmerger_tertiary_model_name",
+  name: "modelmerger_custom_name", method: "modelmerger_interp_method", multiplier: "modelmerger_interp_amount",
+  baked_vae: "modelmerger_bake_in_vae", discard: "modelmerger_discard_weights",
+};
+const idOf = (kind, name) => (kind === "merge-models" && MERGER_IDS[name]) || `models_${name}`;
 
 /** Whether a job, or a refused request, makes a model of others. */
 export const isWork = ({ kind }) => KINDS.includes(kind);
@@ -55,7 +62,7 @@ export class WorkForm {
       h("p", { class: "easel-hint" }, t(`models.work.${this.#kind}.help`)),
       ...plain.map((field) => this.#control(field)),
       ...(rare.length ? [h("details", {}, h("summary", {}, t("models.work.more")), ...rare.map((field) => this.#control(field)))] : []),
-      h("button", { type: "submit", class: "easel-button easel-models-go", id: "models_start" }, t(`models.work.${this.#kind}.start`)),
+      h("button", { type: "submit", class: "easel-button easel-models-go", id: this.#kind === "merge-models" ? "modelmerger_merge" : "models_start" }, t(`models.work.${this.#kind}.start`)),
     );
   }
 
@@ -68,7 +75,7 @@ export class WorkForm {
   }
 
   #control(field) {
-    const id = `models_${field.name}`;
+    const id = idOf(this.#kind, field.name);
     const input = this.#input(field, id);
     const help = h("small", { id: `${id}_help` }, t(`param.${field.name}.help`));
     input.setAttribute("aria-describedby", help.id);
