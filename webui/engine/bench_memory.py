@@ -1,4 +1,4 @@
-"""`launch.py bench engine`, memory: what a switch of models costs, what a picture takes at its peak, whether any is lost.
+"""`launch.py bench engine`, memory: what switching models costs, what a picture takes at its peak, what stays behind.
 
 The prediction that a page shows before the click (`jobs/memory.py`) is not looked at here, only measured peaks.
 """

@@ -23,10 +23,10 @@ BYTES = {"cpu": 4, "cuda": 2}
 UNKNOWN_BYTES = 2
 """Of a number on the disk, where the header does not tell."""
 DENOISER_TENSORS = 24
-"""So many tensors of the first level's width and the latents' size, what skip connections hold included, live at once in
-a UNet of this kind; counted over Stable Diffusion 1's levels."""
+"""So many tensors of the first level's width and the latents' size, what skip connections hold included, live at once
+in a UNet of this kind; counted over Stable Diffusion 1's levels."""
 DECODER_TENSORS = 7
-"""The same of the decoder's width and the picture's size: the last level takes in twice as many features as it gives."""
+"""The same of the decoder's width and the picture's size: the last level takes in twice what it gives."""
 WORK = 32 * 2**20
 """Bytes for everything else: the text encoder's activations, previews, encoding the file."""
 
@@ -84,7 +84,7 @@ def _pixels(values: Mapping[str, Any]) -> int:
     height = values["height"] + values.get("outpaint_up", 0) + values.get("outpaint_down", 0)
     if values.get("hires"):
         fields = HiresFields(**{name: value for name, value in values.items() if name in parameters(HiresFields)})
-        return max(width * height, math.prod(hires_sizes((width, height), fields)[1]))
+        return int(max(width * height, math.prod(hires_sizes((width, height), fields)[1])))
     return int(width * height)
 
 
