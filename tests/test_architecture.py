@@ -25,8 +25,8 @@ WEB = {"fastapi", "starlette", "uvicorn", "gradio"}
 SHARED = {
     *("settings", "errors", "params", "requests", "registry", "events", "contract"),
     *("metadata", "library", "options", "prompt", "dataset", "pictures", "sentences", "garbage"),
-    *("request_base", "train_requests", "upscale_request", "upscalers", "train_names", "datasets", "unpacking"),
-    *("naming", "presets", "drafts"),
+    *("request_base", "train_requests", "model_requests", "upscale_request", "upscalers", "train_names", "datasets"),
+    *("unpacking", "naming", "presets", "drafts"),
     *("extension", "extensions", "script", "grids"),
 }
 """Plain modules that everybody may import and that import none of the layers."""

@@ -25,6 +25,7 @@ from webui.inputs import Inputs
 from webui.intake import Intake
 from webui.jobs.estimates import Estimates
 from webui.jobs.hub import Frame, Hub
+from webui.jobs.memory import memory_json
 from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.saving import Saving
@@ -35,9 +36,12 @@ from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
 from webui.metadata import read, read_text
+from webui.model_desk import ModelDesk
+from webui.model_requests import MODEL_REQUESTS
 from webui.options import Options, OptionsFile
 from webui.presets import Presets
 from webui.prompts import PromptDesk
+from webui.request_base import Request
 from webui.requests import REQUESTS, to_values
 from webui.scripts.conductor import Parts
 from webui.scripts.context import Contexts
@@ -86,6 +90,9 @@ class App:
             known_id=self.store.picture_at,
             forget=self.store.forget_pictures,
             changed=lambda: self.hub.publish(None, "gallery"),
+        )
+        self.model_desk = ModelDesk(
+            self.library, settings.models_dir, lambda: self.hub.publish(None, "models"), self._gallery_file
         )
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.datasets = Datasets(self.train_folders)
@@ -182,13 +189,18 @@ class App:
         if key is not None and (known := self.store.job_of_key(key)) is not None:
             return known
         values = self.intake.styled(kind, values, styles)
-        request = self._training(kind, values) if kind in TRAIN_REQUESTS else self.intake.request(kind, values)
+        request = self._settled(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
 
     def _submit_cell(self, kind: str, values: Mapping[str, Any], key: str) -> JobRecord:
         self.let_engines_start()
         return self.scheduler.submit(kind, values, key)
+
+    def _settled(self, kind: str, values: Mapping[str, Any]) -> Request:
+        if kind in TRAIN_REQUESTS:
+            return self._training(kind, values)
+        return self.model_desk.settle(kind, values) if kind in MODEL_REQUESTS else self.intake.request(kind, values)
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint
@@ -227,13 +239,12 @@ class App:
         """Change a waiting job's place in the queue. Raises `NotFound` or `Conflict`."""
         return self.scheduler.move(job_id, before)
 
-    def estimate(self, kind: str, values: Mapping[str, Any]) -> float | None:
-        """Seconds that the job would take here, by what this machine has done before; None when it has not.
-
-        Raises what `submit` raises.
-        """
-        request = self.intake.request(kind, values)
-        return self.estimates.seconds(kind, to_values(request))
+    def estimate(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """{"seconds", "memory"} of the job here, each null when unknown. Raises what `submit` raises."""
+        asked = to_values(self.intake.request(kind, values))
+        infos = [info for worker in self.scheduler.workers if (info := worker.status().info) is not None]
+        memory = memory_json(asked, self.library, infos[0]) if infos else None
+        return {"seconds": self.estimates.seconds(kind, asked), "memory": memory}
 
     def take_up_again(self, job_id: str) -> JobRecord:
         """A new training that goes on where a failed one stopped. Raises `NotFound` or `Conflict`."""
@@ -315,6 +326,9 @@ class App:
             return self.picture_info(path)
         except InvalidRequest:
             return picture_info(read_text(""), ())
+
+    def _gallery_file(self, picture_id: str) -> Path:
+        return self.gallery.path(self.gallery.one(picture_id))
 
     def text_info(self, text: str) -> dict[str, Any]:
         """What an infotext says, as JSON."""

@@ -43,8 +43,10 @@ def measure(what: str, models_dir: Path, device: str) -> Mapping[str, float]:
         results |= measure_start(models_dir, device)
     if what in ("engine", "all"):
         from webui.engine.bench import measure_engine
+        from webui.engine.bench_memory import measure_memory
 
         results |= measure_engine(models_dir, device)
+        results |= measure_memory(models_dir, device)
         results |= measure_preview(models_dir, device)
     return results
 

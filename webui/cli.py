@@ -4,7 +4,7 @@
     launch.py generate "a red apple" --seed 7 --output apple.png
     launch.py extensions list
     launch.py upscale small.png --upscaler Lanczos --scale 2 --output large.png
-    launch.py doctor | test | bench | train | evaluate | dataset
+    launch.py doctor | models | test | bench | train | evaluate | dataset
 
 A `UserError` ends a command with one sentence: exit code 2 when nothing could start, 1 when the work failed.
 """
@@ -12,7 +12,7 @@ A `UserError` ends a command with one sentence: exit code 2 when nothing could s
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -54,6 +54,7 @@ def _with_command(arguments: Sequence[str]) -> list[str]:
 def make_parser() -> argparse.ArgumentParser:
     from webui.extensions.command import add_flags
     from webui.generate import add_request_flags
+    from webui.models_command import add_models_flags
 
     parser = argparse.ArgumentParser(prog="launch.py", description="Easel, a latent-diffusion web UI.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -84,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_device(generating)
 
     _add_upscale(commands)
-
+    add_models_flags(_command(commands, "models", models, "list, examine, merge and convert models"), _add_models)
     examining = _command(commands, "doctor", doctor, "say what is there and what is missing, to copy into a report")
     _add_folders(examining)
     _add_device(examining)
@@ -247,6 +248,12 @@ def upscale(flags: argparse.Namespace) -> int:
     return 0
 
 
+def models(flags: argparse.Namespace) -> int:
+    from webui.models_command import run
+
+    return _told(run(flags))
+
+
 def doctor(flags: argparse.Namespace) -> int:
     from webui.doctor import report
 
@@ -266,9 +273,12 @@ def doctor(flags: argparse.Namespace) -> int:
 def extensions(flags: argparse.Namespace) -> int:
     from webui.extensions.command import run
 
+    return _told(run(flags))
+
+
+def _told(lines: Iterator[str]) -> int:
     logs.set_up(None, quiet=True)
-    for line in run(flags):
-        print(line)
+    print(*lines, sep="\n")
     return 0
 
 

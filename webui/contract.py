@@ -60,6 +60,8 @@ class EngineInfo:
     """Every checkpoint that is in memory with its bytes, the one used last at the end."""
     memory: tuple[int, int] | None = None
     """Free and total bytes of the card; None where the engine shares the machine's own."""
+    for_a_job: int = 0
+    """Bytes of the card that one job can have at most; 0 where it is the machine's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@
     │   └── NoCheckpoint           the models folder holds none
     ├── CannotSave                 the outputs folder does not take the picture     HTTP 507
     ├── CannotStore                the job database does not take a change          HTTP 507
+    ├── CannotSaveModel            the models folder does not take a change         HTTP 507
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
     ├── CannotSaveStyles           the styles file does not take a change           HTTP 507
     ├── CannotSaveSettings         the data folder takes no options, presets, drafts HTTP 507
@@ -125,6 +126,19 @@ class CannotStore(UserError):
         super().__init__(
             "The queue could not be saved to {path}: {reason}. Free space or make the folder writable, then try again.",
             path=path,
+            reason=reason,
+        )
+
+
+class CannotSaveModel(UserError):
+    """The models folder does not take a change."""
+
+    status = 507
+
+    def __init__(self, folder: str, reason: Value) -> None:
+        super().__init__(
+            "Nothing could be saved to {folder}: {reason}. Free space or make the folder writable, then try again.",
+            folder=folder,
             reason=reason,
         )
 

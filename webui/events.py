@@ -58,7 +58,8 @@ class Progress(Event):
     kind = "progress"
     phase: str
     """ "loading", "encoding", "sampling", "decoding", with a second pass "upscaling" and "hires"; of an enlargement
-    "preparing", "tiles", "saving"; of a training "preparing", "training", "sampling", "saving"."""
+    "preparing", "tiles", "saving"; of a merge or conversion "reading", "hashing" (in MB), "writing"; of a training
+    "preparing", "training", "sampling", "saving"."""
     picture: int
     """0-based number of the picture being made, over all batches; 0 for a training."""
     pictures: int

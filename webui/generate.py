@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +76,21 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
 def _fields() -> Mapping[str, Parameter]:
     """Those of all kinds of picture."""
     return {name: field for kind in KINDS for name, field in parameters(REQUESTS[kind]).items()}
+
+
+def add_field_flags(parser: argparse.ArgumentParser, request_type: type, without: Collection[str]) -> None:
+    """One flag per field of a request but those that are told otherwise; limits and words come from the field."""
+    for name, parameter in parameters(request_type).items():
+        if name in without:
+            continue
+        flag, words = f"--{name.replace('_', '-')}", flag_help(parameter)
+        if parameter.type is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=words)
+        else:
+            parser.add_argument(
+                flag, dest=name, type=parameter.type, default=argparse.SUPPRESS, help=words,
+                metavar=name.rpartition("_")[2].upper(),
+            )  # fmt: skip
 
 
 def flag_help(parameter: Parameter) -> str:

@@ -19,6 +19,7 @@ from webui.requests import REQUESTS, PictureRequest, TextToImage, build, resolve
 from webui.upscale_request import Upscale
 
 PROMPTS = ("prompt", "negative_prompt")
+KINDS = ("txt2img", "img2img", "inpaint")
 
 
 class Intake:
@@ -60,7 +61,11 @@ class Intake:
         if not isinstance(name, str):
             raise InvalidRequest("The checkpoint must be a name.")
         passport = self._library.find(name, self._options.current.default_checkpoint)
-        request = resolve(build(kind, {**passport.defaults, **values, "checkpoint": passport.name}))
+        fields = parameters(REQUESTS[kind])
+        # What a person keeps of a checkpoint may be for other kinds of picture as well.
+        others = {name for other in KINDS for name in parameters(REQUESTS[other])} - fields.keys()
+        defaults = {name: value for name, value in passport.defaults.items() if name not in others}
+        request = resolve(build(kind, {**defaults, **values, "checkpoint": passport.name}))
         assert isinstance(request, PictureRequest)
         self._check_names(request)
         preview = request.preview if self._options.current.live_previews else "Off"

@@ -45,6 +45,12 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "hires_sampler": (SAME_SAMPLER, *SAMPLERS),
     "hires_schedule": (SAME_SCHEDULE, *SCHEDULES),
     "size_mode": ("Scale by", "Scale to"),
+    # Models.
+    "merge_method": ("Weighted sum", "Add difference", "No interpolation"),
+    "model_precision": ("as it is", "fp16", "bf16", "fp32"),
+    "model_layout": ("as it is", "file", "folder"),
+    "model_ema": ("keep", "drop", "use"),
+    "model_shelf": ("checkpoints", "vae", "loras", "controlnets", "embeddings", "upscalers"),
     # Training.
     "precision": ("fp32", "bf16", "fp16"),
     "regularisation": ("KL", "VQ"),

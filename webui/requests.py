@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest, UnknownName
+from webui.model_requests import MODEL_REQUESTS
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
@@ -274,7 +275,9 @@ class Inpaint(SoftInpaintingFields, OutpaintingFields, ImageToImage):
         return *(name for name in (self.image, self.mask) if name), *self.extension_inputs
 
 
-REQUESTS: Mapping[str, type[Request]] = {**of_kinds((TextToImage, ImageToImage, Inpaint, Upscale)), **TRAIN_REQUESTS}
+REQUESTS: Mapping[str, type[Request]] = {
+    **of_kinds((TextToImage, ImageToImage, Inpaint, Upscale)), **MODEL_REQUESTS, **TRAIN_REQUESTS,
+}  # fmt: skip
 """Kind of job -> request type."""
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.errors import Conflict
-from webui.generate import flag_help, run_job, targets, write
+from webui.generate import add_field_flags, run_job, targets, write
 from webui.params import parameters
 from webui.settings import Settings
 from webui.upscale_request import Upscale
@@ -23,17 +23,7 @@ PICTURE = "image"
 def add_upscale_flags(parser: argparse.ArgumentParser) -> None:
     """The pictures, and one flag per field of the request; limits and words come from the field."""
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="file of a picture, or several")
-    for name, parameter in parameters(Upscale).items():
-        if name == PICTURE:
-            continue
-        flag, words = f"--{name.replace('_', '-')}", flag_help(parameter)
-        if parameter.type is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=words)
-        else:
-            parser.add_argument(
-                flag, dest=name, type=parameter.type, default=argparse.SUPPRESS, help=words,
-                metavar=name.rpartition("_")[2].upper(),
-            )  # fmt: skip
+    add_field_flags(parser, Upscale, without=(PICTURE,))
 
 
 def values_of(flags: argparse.Namespace) -> dict[str, Any]:

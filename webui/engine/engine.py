@@ -25,6 +25,7 @@ from webui.errors import CheckpointError, UnknownName, UserError
 from webui.events import Event, Failed, Progress, Started
 from webui.extensions.shelf import Shelf
 from webui.library import Library, Passport
+from webui.model_requests import ConvertModel, MergeModels, ModelRequest
 from webui.requests import PictureRequest
 from webui.sentences import Sentence
 from webui.upscale_request import Upscale
@@ -49,7 +50,9 @@ def create_engine(
     upscalers = Upscalers(models_dir / UPSCALERS, chosen)
     attention = fastest_attention(chosen.torch_device)
     extensions = EngineExtensions(shelf, models_dir, models)
-    return PictureEngine(models, chosen, attention, embeddings, upscalers=upscalers, extensions=extensions)
+    return PictureEngine(
+        models, chosen, attention, embeddings, upscalers=upscalers, extensions=extensions, models_dir=models_dir
+    )
 
 
 class PictureEngine:
@@ -64,8 +67,11 @@ class PictureEngine:
         *,
         upscalers: Upscalers,
         extensions: EngineExtensions | None = None,
+        models_dir: Path = Path(),
     ) -> None:
+        """`models_dir`: where merged and converted models go."""
         self._library = library
+        self._models_dir = models_dir
         self._upscalers = upscalers
         self._device = device
         self._attention = attention
@@ -82,6 +88,9 @@ class PictureEngine:
         request = job.request
         if isinstance(request, Upscale):
             yield from self._upscale(job, request, signal)
+            return
+        if isinstance(request, ModelRequest):
+            yield from self._forge(request, signal)
             return
         if not isinstance(request, PictureRequest):
             raise TypeError(f"This engine makes pictures; it was given {request.kind}.")
@@ -100,6 +109,17 @@ class PictureEngine:
         yield Started(pictures=request.pictures)
         try:
             yield from UpscaleJob(job, request, self._upscalers, signal).events()
+        except UserError as error:
+            yield _failed(error)
+
+    def _forge(self, request: ModelRequest, signal: SignalSource) -> Iterator[Event]:
+        yield Started(pictures=0)
+        from webui.engine.forge.job import ForgeJob  # pictures need none of it
+
+        assert isinstance(request, MergeModels | ConvertModel)
+        try:
+            self._library.refresh()
+            yield from ForgeJob(request, self._library, self._models_dir, signal).events()
         except UserError as error:
             yield _failed(error)
 
@@ -176,6 +196,11 @@ class PictureEngine:
         self._extensions.clear()
         self._models.clear()
 
+    @property
+    def loaded(self) -> Components | None:
+        """The checkpoint that was used last, if it is still in memory."""
+        return self._models.loaded
+
     def info(self) -> EngineInfo:
         loaded = self._models.loaded
         return EngineInfo(
@@ -185,6 +210,7 @@ class PictureEngine:
             checkpoint=loaded.name if loaded else None,
             models=self._models.sizes,
             memory=memory.of_card(self._device.torch_device),
+            for_a_job=memory.whole(self._device.torch_device),
         )
 
 

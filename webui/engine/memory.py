@@ -41,6 +41,14 @@ def of_card(device: torch.device) -> tuple[int, int] | None:
     return int(free), int(total)
 
 
+def whole(device: torch.device) -> int:
+    """Bytes of a card that this process can have: what is free and what it holds already; 0 of anything but a card."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device))
+
+
 def _left_in_container(control: Path = Path("/sys/fs/cgroup")) -> int:
     """What a container's limit leaves, where there is one; a very large number where there is none."""
     try:

@@ -36,7 +36,7 @@ class ProgressMeter:
         self.live: Live | None = None
 
     def follow(self, event: Progress) -> Live:
-        if event.phase in ("sampling", "hires", "tiles", "training"):
+        if event.phase in ("sampling", "hires", "tiles", "writing", "training"):
             self._measure(event)
         frame = event.to_json()
         preview = frame.pop("preview")

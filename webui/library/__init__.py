@@ -8,13 +8,15 @@ runs, and said in one sentence (`Passport.problem`). The parts: `trees` where mo
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType
 
-from webui.errors import CheckpointError, NoCheckpoint, UnknownName
+from webui.errors import CheckpointError, Conflict, NoCheckpoint, NotFound, UnknownName
+from webui.library.beside import Beside, beside_of, read_beside, write_beside
 from webui.library.files import describe_file
 from webui.library.folders import describe_folder
 from webui.library.headers import IT, check_safetensors, read_json
@@ -23,11 +25,12 @@ from webui.library.passport import Passport, ShelfItem, Told
 from webui.library.scan import SAFETENSORS, SHELVES, TOLD_OF_CHECKPOINTS, Found, search
 from webui.library.shelves import describe_item, metadata_of
 from webui.library.trees import Tree, extra_trees, own_tree
+from webui.library.weighing import Weights, weigh
 from webui.sentences import Sentence
 
 __all__ = [
-    "SAFETENSORS", "SHELVES", "TOLD_OF_CHECKPOINTS", "Library", "Passport", "ShelfItem", "check_safetensors",
-    "metadata_of", "read_json",
+    "SAFETENSORS", "SHELVES", "TOLD_OF_CHECKPOINTS", "Beside", "Library", "Passport", "ShelfItem", "Weights",
+    "check_own", "check_safetensors", "metadata_of", "read_json",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -65,7 +68,7 @@ class Library:
             placed = self._look(CHECKPOINTS)
             names = _names(placed, lambda found: [found.below])
             told = self._known[CHECKPOINTS]
-            passports = {name: self._passport(name, there.found, told) for name, there in names.items()}
+            passports = {name: self._passport(name, there, told) for name, there in names.items()}
             self._passports = MappingProxyType(passports)
 
     def passports(self) -> Mapping[str, Passport]:
@@ -81,7 +84,7 @@ class Library:
                 names = _names(self._look(shelf), _names_of_item)
                 told = self._known[shelf]
                 self._shelves[shelf] = MappingProxyType(
-                    {name: _item(name, shelf, there.found, told) for name, there in names.items()}
+                    {name: self._item(name, shelf, there, told) for name, there in names.items()}
                 )
             return self._shelves[shelf]
 
@@ -115,6 +118,29 @@ class Library:
             raise CheckpointError("Checkpoint '{name}' cannot be used: {problem}", name=name, problem=passport.problem)
         return passport
 
+    def keep(self, shelf: str, name: str, beside: Beside) -> None:
+        """Write what a person keeps of a model beside it. Raises `NotFound`, `Conflict` or `CannotSaveModel`."""
+        model = self.model(shelf, name)
+        check_own(model)
+        write_beside(beside_of(model.path, model.layout), beside)
+        self.look_again(shelf)
+
+    def model(self, shelf: str, name: str) -> Passport | ShelfItem:
+        """Whatever lies on a shelf under a name, usable or not. Raises `UnknownName` or `NotFound`."""
+        if shelf not in SHELVES:
+            raise UnknownName("shelf", shelf, SHELVES)
+        models = self.passports() if shelf == CHECKPOINTS else self.shelf(shelf)
+        if name not in models:
+            raise NotFound("There is no model '{name}' in {shelf}.", name=name[:80], shelf=shelf)
+        return models[name]
+
+    def look_again(self, shelf: str) -> None:
+        """Look at one shelf now."""
+        if shelf == CHECKPOINTS:
+            self.refresh()
+        else:
+            self.shelf(shelf, again=True)
+
     def _look(self, shelf: str) -> list[_Placed]:
         """Find what is on a shelf now, and describe what has changed since it was described."""
         placed = list(self._search(shelf))
@@ -146,21 +172,44 @@ class Library:
                     found = search(folder, SHELVES[shelf], vae_beside=vae_beside)
                     yield from (_Placed(tree, one) for one in sorted(found, key=lambda one: one.below))
 
-    def _passport(self, name: str, found: Found, told: Known) -> Passport:
-        fields = told[found.path][1]
+    def _passport(self, name: str, there: _Placed, told: Known) -> Passport:
+        fields = _fields(there.found, told)
+        defaults = {**fields.pop("defaults", {}), **fields["beside"].defaults}
         return Passport(
-            name=name, path=Path(found.path), layout=found.layout, stamp=found.stamp, hashes=self._index,
+            name=name, path=Path(there.found.path), layout=there.found.layout, stamp=there.found.stamp,
+            hashes=self._index, is_own=not there.tree.name, preview=_preview(there.found), defaults=defaults,
             **{**fields, "title": fields["title"] or name},
         )  # fmt: skip
 
+    def _item(self, name: str, shelf: str, there: _Placed, told: Known) -> ShelfItem:
+        fields = _fields(there.found, told)
+        return ShelfItem(
+            name=name, path=Path(there.found.path), shelf=shelf, layout=there.found.layout, stamp=there.found.stamp,
+            hashes=self._index, is_own=not there.tree.name, preview=_preview(there.found),
+            **{**fields, "title": fields["title"] or name, "words": tuple(fields["words"])},
+        )  # fmt: skip
 
-def _item(name: str, shelf: str, found: Found, told: Known) -> ShelfItem:
-    fields = told[found.path][1]
-    return ShelfItem(
-        name=name, path=Path(found.path), shelf=shelf, layout=found.layout,
-        preview=Path(found.preview) if found.preview else None,
-        **{**fields, "title": fields["title"] or name, "words": tuple(fields["words"])},
-    )  # fmt: skip
+
+def _fields(found: Found, told: Known) -> Told:
+    """What was told of a model, as the fields of its passport or card."""
+    fields = dict(told[found.path][1])
+    weights, beside = fields.pop("weights", {}), fields.pop("beside", {})
+    tags = tuple(beside.get("tags", ()))
+    return {**fields, "weights": Weights(**weights), "beside": Beside(**{**beside, "tags": tags})}
+
+
+def _preview(found: Found) -> Path | None:
+    return Path(found.preview) if found.preview else None
+
+
+def check_own(model: Passport | ShelfItem) -> None:
+    """Raise `Conflict` for a model in a folder of another tool: nothing is written there."""
+    if not model.is_own:
+        raise Conflict(
+            "'{name}' lies in a folder of another tool, where Easel writes nothing. Copy it into Easel's models "
+            "folder first.",
+            name=model.name,
+        )  # fmt: skip
 
 
 def _names(placed: Sequence[_Placed], possible: Callable[[Found], list[str]]) -> dict[str, _Placed]:
@@ -192,7 +241,17 @@ def _names_of_item(found: Found) -> list[str]:
 
 
 def _describe(found: Found, shelf: str) -> Told:
-    """What is told of a model; whatever is wrong with it becomes its problem."""
+    """What is told of a model, and what a person keeps of it."""
+    path, more = Path(found.path), {}
+    with suppress(OSError):
+        more["weights"] = asdict(weigh(path))
+    if found.beside:
+        more["beside"] = asdict(read_beside(beside_of(path, found.layout)))
+    return {**_told_by_model(found, shelf), **more}
+
+
+def _told_by_model(found: Found, shelf: str) -> Told:
+    """Whatever is wrong with it becomes its problem."""
     path = Path(found.path)
     try:
         if shelf != CHECKPOINTS:

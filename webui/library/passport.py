@@ -5,12 +5,14 @@ a hash is asked of.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from webui.library.beside import Beside
+from webui.library.weighing import Weights
 from webui.sentences import Sentence
 
 SHORT_HASH = 10
@@ -58,9 +60,19 @@ class Passport:
     """Why no pictures are made with it; None when nothing is wrong with its headers."""
     can_train: bool = False
     """Whether a training can start from it. More can than draw: SDXL, and what was trained on classes or layouts."""
+    is_own: bool = True
+    """Whether it lies in Easel's own models folder, where things may be written."""
+    preview: Path | None = None
+    """A picture beside it under its name."""
+    weights: Weights = field(default_factory=Weights)
+    beside: Beside = field(default_factory=Beside)
     stamp: str = field(default="", repr=False)
     """Changes when the files do."""
     hashes: Hashes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def shelf(self) -> str:
+        return "checkpoints"
 
     @property
     def hash(self) -> str:
@@ -72,9 +84,7 @@ class Passport:
         """Of the whole file; of a folder, of its denoiser's weights."""
         known = "" if self.hashes is None else self.hashes.find(self.path, self.stamp, on_disk=True)
         if not known:
-            known = sha256_of(
-                [self.path] if self.layout == "file" else sorted((self.path / "unet").glob("*.safetensors"))
-            )
+            known = sha256_of(hashed_files(self))
             if self.hashes is not None:
                 self.hashes.keep(self.path, self.stamp, known)
         return known
@@ -110,13 +120,42 @@ class ShelfItem:
     """A picture beside it under its name."""
     problem: Sentence | None = None
     """Why it cannot be used; None when nothing is wrong with its header."""
+    is_own: bool = True
+    """As a passport's, like everything below."""
+    weights: Weights = field(default_factory=Weights)
+    beside: Beside = field(default_factory=Beside)
+    stamp: str = field(default="", repr=False)
+    hashes: Hashes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def known_sha256(self) -> str:
+        return "" if self.hashes is None else self.hashes.find(self.path, self.stamp)
+
+
+def hashed_files(model: Passport | ShelfItem) -> list[Path]:
+    """The files whose contents make a model's hash: itself, or of a folder its denoiser's weights or its own."""
+    if model.layout == "file":
+        return [model.path]
+    part = model.path / "unet" if isinstance(model, Passport) else model.path
+    return sorted(part.glob("*.safetensors"))
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
     """Of the contents one after another, in hex."""
+    steps = digesting(paths)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return str(end.value)
+
+
+def digesting(paths: Iterable[Path]) -> Generator[int, None, str]:
+    """The same block by block: yields the bytes of each, returns the digest."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
             while block := file.read(2**20):
                 digest.update(block)
+                yield len(block)
     return digest.hexdigest()

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
+BESIDE = ".easel.json"
+"""What a person keeps beside a model (`beside.py`) is called behind the model's name."""
 SAFETENSORS = (".safetensors", ".sft")
 """What files of that format are called: some write the short one."""
 OTHERS = (".ckpt", ".pt", ".pth", ".bin")
@@ -42,11 +44,12 @@ SHELVES: Mapping[str, Shelf] = {
 """Folder of the models folder -> what lies in it."""
 SHELF_OF_KIND = {kind: name for name, shelf in SHELVES.items() for kind in shelf.kinds}
 
-PREVIEWS = tuple(f"{middle}{suffix}" for suffix in (".png", ".jpg", ".jpeg", ".webp") for middle in ("", ".preview"))
-"""What a picture of a model is called behind the model's own name, as A1111 and its companions do."""
+PREVIEWS = tuple(f"{middle}{suffix}" for suffix in (".png", ".jpg", ".jpeg", ".webp") for middle in (".preview", ""))
+"""What a picture of a model is called behind the model's own name, as A1111 and its companions do. The first is also
+what a picture that a person has chosen here is called."""
 TOLD_OF_CHECKPOINTS = (".yaml", ".json")
 """Files beside a checkpoint, under its name, that may say how it predicts."""
-TOLD_BESIDE = (*TOLD_OF_CHECKPOINTS, ".civitai.info")
+TOLD_BESIDE = (*TOLD_OF_CHECKPOINTS, ".civitai.info", BESIDE)
 """Files beside a model, under its name, that say something about it."""
 
 
@@ -74,7 +77,7 @@ def search(root: Path, shelf: Shelf, *, vae_beside: bool = False) -> Iterator[Fo
     for folder, below, entries in _folders(str(root), shelf.mark):
         if below and shelf.mark in entries:
             if not vae_beside:
-                yield Found(folder, below, "folder", _stamp_of_folder(folder), "", "")
+                yield _folder(folder, below)
             continue
         is_checkpoints = shelf is SHELVES["checkpoints"]
         for name, entry in entries.items():
@@ -86,6 +89,13 @@ def search(root: Path, shelf: Shelf, *, vae_beside: bool = False) -> Iterator[Fo
                 and (found := _file(entry, below, entries))
             ):
                 yield found
+
+
+def _folder(folder: str, below: str) -> Found:
+    """What stands beside a folder under its name belongs to it."""
+    stamp = _stamp(f"{folder}{BESIDE}")
+    preview = next((f"{folder}{ending}" for ending in PREVIEWS if os.path.isfile(f"{folder}{ending}")), "")  # noqa: PTH113
+    return Found(folder, below, "folder", _stamp_of_folder(folder), "" if stamp == "gone" else stamp, preview)
 
 
 def _file(entry: "os.DirEntry[str]", below: str, names: Collection[str]) -> Found | None:

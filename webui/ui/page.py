@@ -35,6 +35,7 @@ def build_page(app: "App") -> "gr.Blocks":
         gallery,
         header,
         img2img,
+        models,
         palette,
         panels,
         png_info,
@@ -58,6 +59,8 @@ def build_page(app: "App") -> "gr.Blocks":
                 extras.build(page)
             with gr.Tab(word("tab.gallery"), elem_id="tab_gallery"):
                 gallery.build()
+            with gr.Tab(word("tab.models"), elem_id="tab_models"):
+                models.build()
             with gr.Tab(word("tab.png_info"), elem_id="tab_png_info"):
                 png_info.build()
             with gr.Tab(word("tab.train"), elem_id="tab_train"):

@@ -15,6 +15,7 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/canvas.css">'
     b'<link rel="stylesheet" href="easel/extras.css">'
     b'<link rel="stylesheet" href="easel/gallery.css">'
+    b'<link rel="stylesheet" href="easel/models.css">'
     b'<link rel="stylesheet" href="easel/train.css">'
     b'<link rel="stylesheet" href="easel/palette.css">'
     b'<link rel="stylesheet" href="easel/extensions.css">'

@@ -11,6 +11,7 @@ from webui.api.v1 import (
     gallery,
     inputs,
     jobs,
+    models,
     picture_info,
     pictures,
     presets,
@@ -28,7 +29,7 @@ def router(app: App) -> APIRouter:
     """Every route of /api/v1."""
     v1 = APIRouter(prefix="/api/v1")
     for resource in (
-        *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
+        *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, models, catalogue, upscalers),
         *(presets, drafts, settings, system),
         *(scripts, extensions, events),
     ):

@@ -15,6 +15,8 @@ from webui.requests import REQUESTS
 
 MOST_PREVIEW = 16 * 2**20
 """Bytes of a picture that lies beside a model; a larger one is not shown."""
+KEPT = "private, max-age=3600"
+"""By browsers: an address has the time of the picture's last change in it."""
 PICTURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
 """First bytes -> media type; whatever the file is called."""
 
@@ -54,7 +56,8 @@ def routes(app: App) -> APIRouter:
         kind = next((kind for start, kind in PICTURES if content.startswith(start)), None)
         if kind is None:
             raise NotFound("There is no picture of '{name}'.", name=name[:80])
-        return Response(content, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": KEPT}
+        return Response(content, media_type=kind, headers=headers)
 
     @router.post("/checkpoints/refresh")
     def refresh() -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _model(app: App, shelf: str, name: str) -> Passport | ShelfItem:
 
 def _preview(model: Passport | ShelfItem) -> bytes:
     """What lies beside a model as its picture; nothing when there is none or it cannot be read."""
-    if not isinstance(model, ShelfItem) or model.preview is None:
+    if model.preview is None:
         return b""
     try:
         with model.preview.open("rb") as file:

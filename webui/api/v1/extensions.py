@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from webui.api.v1.bodies import store_body
-from webui.api.v1.operator import HEADER, require_operator
+from webui.api.v1.operator import operator_check
 from webui.app import App
 from webui.errors import ExtensionError
 from webui.extensions.desk import ExtensionDesk
@@ -66,10 +66,7 @@ def routes(app: App) -> APIRouter:
 def _of_operator(app: App) -> APIRouter:
     """What needs the token of the console, in the header X-Easel-Operator."""
 
-    def check(operator: Annotated[str, Header(alias=HEADER, max_length=200)] = "") -> None:
-        require_operator(app.settings, operator)
-
-    router = APIRouter(prefix=PREFIX, dependencies=[Depends(check)])
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(operator_check(app.settings))])
     desk = app.extensions
 
     @router.post("", status_code=201)

@@ -67,8 +67,8 @@ def routes(app: App) -> APIRouter:
 
     @router.post("/estimate")
     def estimate(draft: Draft) -> dict[str, Any]:
-        """Seconds that a job would take on this machine; null when nothing like it was done before."""
-        return {"seconds": app.estimate(draft.kind, draft.values)}
+        """Seconds that a job would take on this machine and bytes that it needs; null where that is not known."""
+        return app.estimate(draft.kind, draft.values)
 
     @router.get("/{job_id}")
     def one(job_id: str) -> dict[str, Any]:

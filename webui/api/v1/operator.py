@@ -22,8 +22,17 @@ def require_operator(settings: Settings, operator: str) -> None:
         )
 
 
+def operator_check(settings: Settings) -> Callable[[str], None]:
+    """A dependency of routes that refuses whoever does not send the token."""
+
+    def check(operator: Annotated[str, Header(alias=HEADER, max_length=200)] = "") -> None:
+        require_operator(settings, operator)
+
+    return check
+
+
 def operator_where_exposed(settings: Settings) -> Callable[[str], None]:
-    """A dependency of routes: on loopback everybody is at the machine."""
+    """The same on `--listen` alone: on loopback everybody is at the machine."""
 
     def check(operator: Annotated[str, Header(alias=HEADER, max_length=200)] = "") -> None:
         if settings.listen:

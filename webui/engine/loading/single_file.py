@@ -51,7 +51,7 @@ def read_single_file(passport: Passport, device: Device) -> Parts:
     """Everything in the file that takes part in drawing. Raises `CheckpointError`."""
     weights = open_weights(passport.path)
     kind = kind_of(weights)
-    table, prediction_type = described_noise(_noise_config(passport), weights.name)
+    table, prediction_type = described_noise(noise_config(passport), weights.name)
     towers = _towers(weights, kind, device)
     return Parts(
         towers=towers,
@@ -174,7 +174,7 @@ def _vae_in_diffusers_names(tensors: dict[str, torch.Tensor], config: shapes.Con
     return {FIRST_NAME.sub(lambda found: f".{FIRST_NAMES[found[1]]}", key): value for key, value in tensors.items()}
 
 
-def _noise_config(passport: Passport) -> dict[str, Any]:
+def noise_config(passport: Passport) -> dict[str, Any]:
     """As a scheduler_config.json would say it."""
     config = {**NOISE, "prediction_type": passport.prediction_type or "epsilon"}
     if passport.zero_snr:

@@ -5,6 +5,7 @@ import { h, setText } from "./dom.js";
 import { drafted, ofKind } from "./form.js";
 import { book, isFinal, isTraining } from "./jobs.js";
 import { duration } from "./progress.js";
+import { showMemory } from "./memory-line.js";
 import { chosenScript, loadScripts, titleOf } from "./scripts.js";
 import { estimateJob, planRun, ServerError } from "./server.js";
 import { sentence, t } from "./words.js";
@@ -31,29 +32,35 @@ function somethingEnded(state) {
 
 async function ask(state) {
   const turn = (state.asked += 1);
-  let words = "";
+  let [words, memory] = ["", null];
   try {
-    words = await said(state.kind);
+    [words, memory] = await said(state.kind);
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
     // What is impossible is told when it is sent; of a script, while it is set up.
     if (chosenScript(state.kind) && error.told) words = sentence(error.told);
   }
-  if (turn === state.asked) show(state.kind, words);
+  if (turn !== state.asked) return;
+  show(state.kind, words);
+  showMemory(state.kind, memory);
 }
 
-/** Pictures with a script, seconds as far as they are known; nothing where nothing is. */
+/** Pictures with a script, seconds as far as they are known; and of a single job the memory that it needs. */
 async function said(kind) {
   const values = drafted(kind);
-  if (!Object.keys(values).length) return "";
+  if (!Object.keys(values).length) return ["", null];
   const script = chosenScript(kind);
-  if (!script) return kind === "txt2img" ? time((await estimateJob(kind, values)).seconds) : "";
+  if (!script && kind !== "txt2img") return ["", null];
+  if (!script) {
+    const { seconds, memory } = await estimateJob(kind, values);
+    return [time(seconds), memory];
+  }
   await loadScripts();
   const { pictures, seconds } = await planRun(kind, ofKind(kind, kind, values), chosenScript(kind));
   const title = titleOf(script.script);
   const shown = sentence({ text: title, template: title, values: {} });
   const what = pictures === null ? shown : t("script.plan", { title: shown, n: pictures });
-  return [what, time(seconds)].filter(Boolean).join(" · ");
+  return [[what, time(seconds)].filter(Boolean).join(" · "), null];
 }
 
 const time = (seconds) => (seconds === null ? "" : t("estimate.takes", { time: duration(Math.max(0.1, seconds)) }));

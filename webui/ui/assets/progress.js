@@ -10,7 +10,7 @@ export function fraction(job) {
   if (!progress || !progress.pictures) return 0;
   const share = progress.total ? progress.step / progress.total : 0;
   if (isTraining(job)) return Math.min(1, share);
-  const withinPicture = { sampling: share, upscaling: share, hires: share, tiles: share, decoding: 1, saving: 1 };
+  const withinPicture = { sampling: share, upscaling: share, hires: share, tiles: share, decoding: 1, saving: 1, writing: share };
   return Math.min(1, (progress.picture + (withinPicture[progress.phase] ?? 0)) / progress.pictures);
 }
 
@@ -36,7 +36,7 @@ function where(job) {
   const { phase, step, total, picture, pictures } = job.progress;
   if (isTraining(job)) return [phase === "training" ? t("progress.step", { step, total }) : t(`phase.training.${phase}`)];
   const steps = t("progress.step", { step, total });
-  const counted = { sampling: [steps], hires: [t("phase.hires"), steps], tiles: [t("progress.tile", { step, total })] };
+  const counted = { sampling: [steps], hires: [t("phase.hires"), steps], tiles: [t("progress.tile", { step, total })], writing: [t("progress.weight", { step, total })], hashing: [t("progress.hash", { step, total })] };
   const doing = counted[phase] ?? [t(`phase.${phase}`)];
   return pictures > 1 ? [...doing, t("progress.picture", { n: picture + 1, total: pictures })] : doing;
 }
