@@ -244,19 +244,16 @@ def test_an_area_is_seen_as_a_part_of_the_control_picture():
 
 
 def test_the_embedded_model_draws_an_apple_at_the_left_and_a_banana_at_the_right(tmp_path):
-    """Red is what has red and no green, yellow what has both; the paper between them is white."""
-    engine = new_engine(ROOT / "models", tmp_path)
+    """Red is what has red and little green, yellow what has both; the paper around them is white."""
     boxes = "0 0 0.5 1: a red apple\n0.5 0 0.5 1: a yellow banana"
     made, events = drawn(
-        engine, boxes=boxes, prompt="fruit", checkpoint="easel-emoji-first", num_inference_steps=12,
-        guidance_scale=4.0, seed=3,
+        new_engine(ROOT / "models", tmp_path), prompt="", checkpoint="easel-emoji-first", num_inference_steps=10,
+        guidance_scale=4.0, seed=2, extensions={"regional": {"boxes": boxes, "common": 0.1}},
     )  # fmt: skip
     assert warnings(events) == []
     red, green, blue = (made[..., channel] for channel in range(3))
-    is_coloured = made.max(-1) - made.min(-1) > 60
-    is_red, is_yellow = is_coloured & (red > green + 80), is_coloured & (np.minimum(red, green) > blue + 60)
+    is_red = (red > green + 80) & (red > 150)
+    is_yellow = (np.minimum(red, green) > blue + 60) & (abs(red - green) < 60)
     left, right = slice(0, 64), slice(64, 128)
-    assert is_red[:, left].sum() > 4 * is_red[:, right].sum()
-    assert is_yellow[:, right].sum() > 4 * is_yellow[:, left].sum()
-    assert is_red[:, left].sum() > 800
-    assert is_yellow[:, right].sum() > 400
+    assert is_red[:, left].sum() > 5 * max(100, is_red[:, right].sum())
+    assert is_yellow[:, right].sum() > 5 * max(100, is_yellow[:, left].sum())

@@ -50,7 +50,7 @@ def check_conditioning(changed: object, before: TheirConditioning, step: Step) -
 
 def _check_area(area: object, step: Step) -> None:
     if not isinstance(area, TheirArea) or not isinstance(area.conditioning, TheirConditioning):
-        raise WrongResult(f"{type(area).__name__} instead of an Area")
+        raise WrongResult("an area without a conditioning")
     left, top, right, bottom = area.box
     width, height = step.size
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
