@@ -1,4 +1,4 @@
-"""The sheet of boxes as a person uses it, by mouse, finger and keys, on a bare page with the controls it holds on to."""
+"""The sheet of boxes as a person uses it, by mouse, finger and keys: a bare page with the controls it holds on to."""
 
 import re
 from collections.abc import Callable
