@@ -43,11 +43,11 @@ if TYPE_CHECKING:  # the server, which must not import torch, reads this module 
     from PIL.Image import Image
 
 __all__ = [
-    "API", "Cell", "CheckpointError", "Components", "Composed", "Conditioning", "EngineContext", "EngineHooks",
-    "Finished", "Grid", "Guidance", "ImageToImage", "Inpaint", "InvalidRequest", "Made", "NotFound", "Panel", "Param",
-    "Parameter", "PictureRequest", "Request", "ScriptContext", "ScriptHooks", "Sentence", "ServerContext", "Step",
-    "Tag", "TextToImage", "UnetInputs", "UnknownName", "Upscale", "UserError", "Weights", "changed", "contextmanager",
-    "draw_grid", "nullcontext", "options", "parameters", "possible", "replace",
+    "API", "Area", "Cell", "CheckpointError", "Components", "Composed", "Conditioning", "EngineContext",
+    "EngineHooks", "Finished", "Grid", "Guidance", "ImageToImage", "Inpaint", "InvalidRequest", "Made", "NotFound",
+    "Panel", "Param", "Parameter", "PictureRequest", "Request", "ScriptContext", "ScriptHooks", "Sentence",
+    "ServerContext", "Step", "Tag", "TextToImage", "UnetInputs", "UnknownName", "Upscale", "UserError", "Weights",
+    "changed", "contextmanager", "draw_grid", "nullcontext", "options", "parameters", "possible", "replace",
 ]  # fmt: skip
 
 API = 1
@@ -145,6 +145,27 @@ class Step:
     """Numbers of the pictures that are made together, counted from 0 over the whole job: the rows of a batch."""
     sigma: float
     """Noise level at which the step begins. A sampler may call the model at lower ones too: see `UnetInputs`."""
+    size: tuple[int, int]
+    """Width and height of this pass's latents."""
+    window: tuple[float, float, float, float]
+    """What is drawn of the whole picture: left, top, right and bottom as shares of its sides. (0, 0, 1, 1) but where
+    only the masked part is painted."""
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in latents of the whole picture; right and bottom are excluded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """A part of the picture that is predicted by itself too, under a prompt of its own."""
+
+    box: Box
+    share: "torch.Tensor"
+    """(height, width) of the box, 0 to 1: how much this prediction counts there. The rest is that of the whole picture;
+    where areas overlap, their shares make 1 at most."""
+    conditioning: "Conditioning"
+    """See `Conditioning.read`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +181,11 @@ class Conditioning:
     pooled: "tuple[torch.Tensor, ...] | None" = None
     """One for each of `conds`: (pictures, features)."""
     pooled_uncond: "torch.Tensor | None" = None
+    areas: tuple[Area, ...] = ()
+    """Parts of the picture under prompts of their own. Each costs another call of the UNet, of the area's size."""
+    read: "Callable[[str, str | None], Conditioning]"
+    """A prompt and a negative prompt (None: the pass's own) as this pass reads its own, at this step: by its text
+    encoders, in its prompt language, with its emphasis and clip skip. Raises `UserError`. Tags have no effect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +202,10 @@ class UnetInputs:
     """How many of the first rows belong to the negative prompt; 0 without guidance."""
     sigma: float
     """Noise level of this call."""
+    size: tuple[int, int]
+    """Width and height of the whole picture's latents."""
+    box: Box
+    """Which part of them `latents` is: all, or that of an `Area`."""
     added_cond_kwargs: "Mapping[str, torch.Tensor] | None" = None
     """SDXL's pooled text and sizes."""
     down_block_additional_residuals: "tuple[torch.Tensor, ...] | None" = None

@@ -115,15 +115,16 @@ class Engine(EngineHooks[object]):
     # In every call of the UNet.
 
     def _steered(self, inputs: UnetInputs, ready: Ready) -> UnetInputs:
-        hint_of_rows = self._hint(ready, inputs.latents)
+        hint_of_rows = self._hint(ready, inputs)
         if isinstance(ready.network, T2IAdapter):
             return _with_adapter(inputs, ready, hint_of_rows)
         return _with_controlnet(inputs, ready, hint_of_rows)
 
-    def _hint(self, ready: Ready, latents: torch.Tensor) -> torch.Tensor:
-        """(1, 3, height, width) at the result's size, in the network's precision."""
+    def _hint(self, ready: Ready, inputs: UnetInputs) -> torch.Tensor:
+        """(1, 3, height, width) at the result's size, or that part of it which is looked at, in the network's
+        precision."""
         unit = ready.unit
-        size = int(latents.shape[-1]) * self._factor, int(latents.shape[-2]) * self._factor
+        size = inputs.size[0] * self._factor, inputs.size[1] * self._factor
         resolution = None if unit.pixel_perfect else unit.resolution
         made_by = unit.preprocessor, resolution, unit.resize_mode, unit.threshold_a, unit.threshold_b
         mask = getattr(self.context.request, "mask", "") if PREPROCESSORS[unit.preprocessor].needs_mask else ""
@@ -133,7 +134,8 @@ class Engine(EngineHooks[object]):
             while len(kept) >= KEPT_HINTS:
                 kept.pop(next(iter(kept)))
             kept[key] = torch.from_numpy(self._drawn(ready, size, resolution, mask))[None]
-        made = kept[key].to(self.context.device, ready.network.dtype)
+        left, top, right, bottom = (edge * self._factor for edge in inputs.box)
+        made = kept[key][..., top:bottom, left:right].to(self.context.device, ready.network.dtype)
         return made.mean(1, keepdim=True) if getattr(ready.network.config, "in_channels", 3) == 1 else made
 
     def _drawn(self, ready: Ready, size: Size, resolution: int | None, mask: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Picture
 
 from tests.engine.helpers import Signals, pictures, request, run
-from tests.extensions.builder import HOOK_EXAMPLES, replace_in, shelf, trust, write
+from tests.extensions.builder import AREA_EXAMPLE, HOOK_EXAMPLES, replace_in, shelf, trust, write
 from webui.contract import Signal
 from webui.engine.engine import create_engine
 from webui.events import Cancelled, Done, Event, Image, Warning
@@ -79,6 +79,30 @@ def test_the_documented_example_of_a_hook_does_what_it_says(hook: str, farm: Far
     assert isinstance(done, Done)
     assert f"example.{hook}" in done.timings
     EFFECTS[hook](plain, changed)
+
+
+def test_the_documented_area_draws_another_prompt_into_its_half(farm: Farm):
+    farm.plant(AREA_EXAMPLE)
+    changed = farm.draw(extensions=SOME)
+    assert warnings(changed) == []
+    assert not np.array_equal(levels(farm.draw()), levels(changed))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("width // 2, height)", "width + 1, height)"), "the area (0, 0, 9, 8) in latents of 8×8"),
+        (("torch.full((height, width // 2), self.options.amount)", "torch.full((height, width), 0.5)"),
+         "an area whose share is not of its size"),
+        (("self.options.amount", "2.0"), "an area whose share is not of its size, or not from 0 to 1"),
+        (("conditioning.read(\"the dog\", None)", "None"), "an area without a conditioning"),
+    ],
+)  # fmt: skip
+def test_an_area_that_cannot_be_is_refused(change: tuple[str, str], told: str, farm: Farm):
+    farm.plant(AREA_EXAMPLE.replace(*change))
+    events = farm.draw(extensions=SOME)
+    assert told in warnings(events)[0]
+    assert np.array_equal(levels(farm.draw()), levels(events))
 
 
 def is_another_picture(plain: list[Event], changed: list[Event]) -> None:

@@ -14,6 +14,7 @@ FILES = dict(re.findall(r"^`film_grain/([\w.]+)`\n\n```\w+\n(.*?)^```", DOCS, re
 """File of the documented extension -> what is in it."""
 HOOK_EXAMPLES = dict(re.findall(r"^#### `(\w+)`\n.*?^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL))
 """Hook -> the engine.py that the documentation shows for it."""
+AREA_EXAMPLE = re.findall(r"^`conditioning.read\(.*?^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)[0]
 UI_EXAMPLE = re.findall(r"^```python\n(.*?)^```", DOCS.partition("### On the page")[2], re.MULTILINE | re.DOTALL)[0]
 
 

@@ -47,4 +47,5 @@ def read_lora(path: Path) -> Any:
 
 
 def a_step(index: int, total: int, phase: str = "sampling") -> Step:
-    return Step(index=index, total=total, phase=phase, pictures=(0,), sigma=1.0)
+    window = (0.0, 0.0, 1.0, 1.0)
+    return Step(index=index, total=total, phase=phase, pictures=(0,), sigma=1.0, size=(8, 8), window=window)

@@ -151,7 +151,7 @@ class Job:
         return UnetInputs(
             latents=torch.randn(rows, 4, size, size, generator=generator), timestep=torch.tensor(500.0),
             encoder_hidden_states=torch.randn(rows, 77, self.unet.config.cross_attention_dim, generator=generator),
-            unconditional_rows=rows // 2, sigma=1.0, added_cond_kwargs=added,
+            unconditional_rows=rows // 2, sigma=1.0, size=(size, size), box=(0, 0, size, size), added_cond_kwargs=added,
         )  # fmt: skip
 
     def residuals(self, step=None, size=SIZE // 8, **values):
@@ -202,7 +202,7 @@ def test_diffusers_pipeline_gives_its_unet_the_same_residuals(job, checkpoints, 
     for number, (latents, timestep, others) in enumerate(calls, 1):
         inputs = UnetInputs(
             latents=latents, timestep=timestep, encoder_hidden_states=others["encoder_hidden_states"],
-            unconditional_rows=1, sigma=1.0,
+            unconditional_rows=1, sigma=1.0, size=(SIZE // 8, SIZE // 8), box=(0, 0, SIZE // 8, SIZE // 8),
         )  # fmt: skip
         with torch.inference_mode():
             steered = engine.unet_inputs(inputs, a_step(number, 2))

@@ -1,4 +1,4 @@
-"""The server halves of LoRA and ControlNet: what they put into a form, and control pictures on request."""
+"""The server halves of extensions that ship: what they put into a form, and control pictures on request."""
 
 import io
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from extensions.controlnet import ui as controlnet
 from extensions.lora import ui as lora
+from extensions.regional import ui as regional
 from webui.extension import Panel, ServerContext
 from webui.settings import ROOT
 
@@ -37,7 +38,7 @@ def drawing():
     return content.getvalue()
 
 
-@pytest.mark.parametrize("module", [controlnet, lora])
+@pytest.mark.parametrize("module", [controlnet, lora, regional])
 def test_each_form_gets_an_element_of_its_own(module, context):
     panel = Panel(kind="txt2img", controls={}, prompt_id="txt2img_prompt", context=context)
     with gr.Blocks() as page:

@@ -55,6 +55,8 @@ class Beginning:
     """The masked part begins as noise alone ("latent noise")."""
     size: Size | None = None
     """(width, height) of what is drawn where that is not the request's."""
+    window: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    """What that is of the whole picture: left, top, right and bottom as shares of its sides."""
     channels: torch.Tensor | None = None
     """(1, n, height, width): what the checkpoint sees beside the latents, see `image_channels.py`."""
     soft: SoftMask | None = None
@@ -146,6 +148,13 @@ class _Canvas:
     box: Box | None
     """Where the part lies in the original; None: it is all of it."""
 
+    @property
+    def window(self) -> tuple[float, float, float, float]:
+        """The box as shares of the original's sides."""
+        width, height = self.original.size
+        left, top, right, bottom = self.box or (0, 0, width, height)
+        return left / width, top / height, right / width, bottom / height
+
 
 def _inpainting(
     request: Inpaint, picture: Image.Image, painted: Image.Image, components: Components, tell: Tell
@@ -196,6 +205,7 @@ def _masked(canvas: _Canvas, components: Components, tell: Tell) -> Beginning:
         latent_mask,
         content == "latent noise",
         size=part.size,
+        window=canvas.window,
         channels=_channels(canvas, components, tell),
         soft=soft,
         finish=_finish(canvas, original, begun_with, soft),

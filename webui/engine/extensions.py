@@ -1,6 +1,7 @@
 """Calls the hooks of the extensions that take part in a job: in order, timed, and never at the job's expense.
 
-What a hook may do is said in `webui/extension.py`. Which extensions may run at all is known to the shelf.
+What a hook may do is said in `webui/extension.py`, what it gives is checked in `extension_border`. Which extensions may
+run at all is known to the shelf.
 """
 
 import logging
@@ -15,14 +16,23 @@ from PIL.Image import Image
 
 from webui.contract import Job
 from webui.engine import memory
+from webui.engine.extension_border import (
+    WrongResult,
+    check_conditioning,
+    checked,
+    our_conditioning,
+    same_shape,
+    their_components,
+    their_conditioning,
+)
 from webui.engine.loading.weights import open_weights
 from webui.engine.models import Components
+from webui.engine.prediction import Read
 from webui.engine.receipt import Receipt
 from webui.engine.stopwatch import Stopwatch
-from webui.engine.text import Conditioning, Encoded
+from webui.engine.text import Conditioning
 from webui.errors import UserError
 from webui.events import Warning
-from webui.extension import Components as TheirComponents
 from webui.extension import Conditioning as TheirConditioning
 from webui.extension import EngineContext, EngineHooks, Guidance, Step, UnetInputs, Weights, hooks_of
 from webui.extensions.manifest import Folder
@@ -40,10 +50,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 AnyHooks = EngineHooks[Any]
 """An extension's hooks; its options are of a class that only it knows."""
-
-
-class WrongResult(TypeError):
-    """A hook gave back what its contract does not allow."""
 
 
 @dataclass
@@ -112,7 +118,7 @@ class Runner:
             return
         self.release()
         self._held, self._held_components = key, components
-        theirs = _theirs(components)
+        theirs = their_components(components)
         for part in patching:
             own = tuple(tag for tag in tags if tag.kind in part.tags)
             with self._call(part, "patch"):
@@ -129,21 +135,35 @@ class Runner:
 
     close = release
 
-    def conditioning(self, conditioning: Conditioning) -> Conditioning:
-        if not self._has("conditioning"):
+    def conditioning(self, conditioning: Conditioning, read: Read) -> Conditioning:
+        step = self.step
+        if step is None or not self._has("conditioning"):
             return conditioning
-        theirs = _their_conditioning(conditioning)
-        for part, step in self._in_step("conditioning"):
+        theirs = their_conditioning(conditioning, self._reader(read, step))
+        for part, _ in self._in_step("conditioning"):
             with self._call(part, "conditioning"):
                 changed = part.hooks.conditioning(theirs, step)
-                _check_conditioning(changed, theirs)
+                check_conditioning(changed, theirs, step)
                 theirs = changed
-        return _our_conditioning(theirs)
+        return our_conditioning(theirs)
+
+    def _reader(self, read: Read, step: Step) -> Callable[[str, str | None], TheirConditioning]:
+        """`read` as extensions have it. What has no effect in the prompt of an area is told."""
+
+        def read_here(prompt: str, negative_prompt: str | None) -> TheirConditioning:
+            planned = read(prompt, negative_prompt)
+            told = [_lost(tag) for tag in planned.tags]
+            unfit = planned.unfit_embeddings.items()
+            told += [Sentence("The embedding '{name}' has no effect: {why}", name=name, why=why) for name, why in unfit]
+            self._warnings += [Warning(text=each) for each in told]
+            return their_conditioning(planned.at(step.index, len(step.pictures)), read_here)
+
+        return read_here
 
     def before_step(self, x: torch.Tensor) -> torch.Tensor:
         for part, step in self._in_step("before_step"):
             with self._call(part, "before_step"):
-                x = _checked(part.hooks.before_step(x, step), x)
+                x = checked(part.hooks.before_step(x, step), x)
         return x
 
     def unet_inputs(self, inputs: UnetInputs) -> UnetInputs:
@@ -152,21 +172,21 @@ class Runner:
                 changed = part.hooks.unet_inputs(inputs, step)
                 if not isinstance(changed, UnetInputs):
                     raise WrongResult(f"{type(changed).__name__} instead of UnetInputs")
-                _same_shape(changed.latents, inputs.latents)
+                same_shape(changed.latents, inputs.latents)
                 inputs = changed
         return inputs
 
     def guidance(self, guidance: Guidance) -> torch.Tensor:
         for part, step in self._in_step("guidance"):
             with self._call(part, "guidance"):
-                guided = _checked(part.hooks.guidance(guidance, step), guidance.guided)
+                guided = checked(part.hooks.guidance(guidance, step), guidance.guided)
                 guidance = replace(guidance, guided=guided)
         return guidance.guided
 
     def after_step(self, x: torch.Tensor, pred_original: torch.Tensor) -> torch.Tensor:
         for part, step in self._in_step("after_step"):
             with self._call(part, "after_step"):
-                x = _checked(part.hooks.after_step(x, pred_original, step), x)
+                x = checked(part.hooks.after_step(x, pred_original, step), x)
         return x
 
     def after_decode(self, image: Image, picture: int) -> Image:
@@ -316,6 +336,11 @@ def _tags(request: PictureRequest) -> tuple[Tag, ...]:
     return tuple(tag for prompt in prompts for tag in take_tags(prompt)[1])
 
 
+def _lost(tag: Tag) -> Sentence:
+    written = f"<{tag.kind}:{tag.name}>"
+    return Sentence("“{tag}” has no effect in the prompt of an area: write it into that of the picture.", tag=written)
+
+
 def _failure(folder: Folder, hook: str, error: BaseException) -> Sentence:
     title = folder.manifest.title
     if isinstance(error, UserError):
@@ -329,61 +354,3 @@ def _failure(folder: Folder, hook: str, error: BaseException) -> Sentence:
         "{title} was switched off for this job: its hook {hook} ended with {error}.",
         title=title, hook=hook, error=described(error),
     )  # fmt: skip
-
-
-def _checked(result: object, like: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same shape and numbers only."""
-    _same_shape(result, like)
-    assert isinstance(result, torch.Tensor)
-    if not bool(torch.isfinite(result).all()):
-        raise WrongResult("what is not a number")
-    return result.to(like.dtype)
-
-
-def _same_shape(result: object, like: torch.Tensor) -> None:
-    if not isinstance(result, torch.Tensor):
-        raise WrongResult(f"{type(result).__name__} instead of a tensor")
-    if result.shape != like.shape:
-        raise WrongResult(f"the shape {tuple(result.shape)} instead of {tuple(like.shape)}")
-
-
-def _check_conditioning(changed: object, before: TheirConditioning) -> None:
-    if not isinstance(changed, TheirConditioning):
-        raise WrongResult(f"{type(changed).__name__} instead of Conditioning")
-    if len(changed.conds) != len(changed.weights) or (changed.uncond is None) != (before.uncond is None):
-        raise WrongResult("parts that do not belong together")
-    shapes = {cond.shape for cond in changed.conds} | ({changed.uncond.shape} if changed.uncond is not None else set())
-    if len(shapes) != 1:
-        raise WrongResult("parts of different shapes")
-
-
-def _theirs(components: Components) -> TheirComponents:
-    return TheirComponents(
-        name=components.name,
-        unet=components.unet,
-        vae=components.vae,
-        text_encoders=tuple(tower.encoder for tower in components.towers),
-        tokenizers=tuple(tower.tokenizer for tower in components.towers),
-        prediction_type=components.prediction_type,
-        factor=components.factor,
-        device=components.device,
-        dtype=components.dtype,
-    )
-
-
-def _their_conditioning(ours: Conditioning) -> TheirConditioning:
-    pooled = tuple(cond.pooled for cond in ours.conds if cond.pooled is not None)
-    return TheirConditioning(
-        conds=tuple(cond.hidden for cond in ours.conds),
-        weights=ours.weights,
-        uncond=None if ours.uncond is None else ours.uncond.hidden,
-        pooled=pooled or None,
-        pooled_uncond=None if ours.uncond is None else ours.uncond.pooled,
-    )
-
-
-def _our_conditioning(theirs: TheirConditioning) -> Conditioning:
-    pooled = theirs.pooled or (None,) * len(theirs.conds)
-    conds = tuple(Encoded(hidden, whole) for hidden, whole in zip(theirs.conds, pooled, strict=True))
-    uncond = None if theirs.uncond is None else Encoded(theirs.uncond, theirs.pooled_uncond)
-    return Conditioning(conds, theirs.weights, uncond)

@@ -227,6 +227,7 @@ class Generation:
             if number > saved.number and state is not None and not current.continues:
                 latents, state = (yield from self._enlarge(saved.pictures, state, number)), None
             self._extensions.hold(current.components, current.prompts.tags)
+            self._extensions.step = None  # until the first one, the hooks have nothing to change
             hooks = self._extensions or None
             with closing(current.denoiser(len(saved.pictures), hooks)) as denoiser:
                 plan = current.plan([self._seeds(each, current) for each in saved.pictures], denoiser, latents)
@@ -354,5 +355,5 @@ def _step(state: SamplerState, current: Pass, pictures: tuple[int, ...]) -> Step
     index = min(state.index, current.until - 1)
     return Step(
         index=index + 1, total=len(current.sigmas) - 1, phase=current.phase, pictures=pictures,
-        sigma=current.sigmas[max(index, 0)],
+        sigma=current.sigmas[max(index, 0)], size=(current.shape[2], current.shape[1]), window=current.beginning.window,
     )  # fmt: skip

@@ -3,13 +3,12 @@
 Everything else is as in `prediction`.
 """
 
-import math
-
 import torch
 
+from webui.engine.areas import Predicted, View
 from webui.engine.image_channels import is_instructed
 from webui.engine.models import Components
-from webui.engine.prediction import CallHooks, GuidedDenoiser
+from webui.engine.prediction import CallHooks, GuidedDenoiser, Read, unread
 from webui.engine.text import PlannedPrompts
 from webui.requests import ImageToImage, PictureRequest
 
@@ -31,18 +30,17 @@ class InstructedDenoiser(GuidedDenoiser):
         channels: torch.Tensor,
         image_guidance_scale: float,
         hooks: CallHooks | None = None,
+        read: Read = unread,
     ) -> None:
         self._image_guidance_scale = image_guidance_scale
-        super().__init__(components, prompts, pictures, guidance_scale, channels, hooks)
+        super().__init__(components, prompts, pictures, guidance_scale, channels, hooks, read)
 
-    def _predictions(self, x: torch.Tensor, sigma: float) -> tuple[torch.Tensor | None, torch.Tensor]:
+    def _predicted(self, view: View, timestep: torch.Tensor) -> Predicted:
         """Both moved by what the picture adds, so that guidance by words gives the equation."""
-        seen, guided = super()._predictions(x, sigma)
-        uncond = self._conditioning.uncond
+        seen, guided = super()._predicted(view, timestep)
+        uncond = view.conditioning.uncond
         if seen is None or uncond is None or self._image_guidance_scale == 1:
             return seen, guided
-        timestep = torch.tensor(self._components.table.timestep(sigma), dtype=torch.float32, device=x.device)
-        latents = (x / math.sqrt(1 + sigma**2)).to(self._dtype)
-        blind = self._unet(latents, timestep, uncond, is_blind=True)
+        blind = self._unet(view, timestep, uncond, is_blind=True)
         more = (self._image_guidance_scale - 1) * (seen - blind)
         return seen + more, guided + more

@@ -37,6 +37,10 @@ Hold = Callable[[Components, tuple[Tag, ...]], None]
 """Called before a prompt with these tags is encoded: extensions may change the text encoders."""
 
 
+def unheld(components: Components, tags: tuple[Tag, ...]) -> None:
+    """The text encoders stay as they are."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """One walk of a sampler, or the part of it that one model makes."""
@@ -67,8 +71,14 @@ class Pass:
         parts, prompts, scale, channels = self.components, self.prompts, self.guidance_scale, self.beginning.channels
         if channels is not None and is_instructed(parts) and isinstance(self.words, ImageToImage):
             image_scale = self.words.image_guidance_scale
-            return InstructedDenoiser(parts, prompts, pictures, scale, channels, image_scale, hooks)
-        return GuidedDenoiser(parts, prompts, pictures, scale, channels, hooks)
+            return InstructedDenoiser(parts, prompts, pictures, scale, channels, image_scale, hooks, self.read)
+        return GuidedDenoiser(parts, prompts, pictures, scale, channels, hooks, self.read)
+
+    def read(self, prompt: str, negative_prompt: str | None) -> PlannedPrompts:
+        """Another prompt read for this pass; None: the request's own negative one. Raises `UserError`."""
+        negative = self.words.negative_prompt if negative_prompt is None else negative_prompt
+        words = replace(self.words, prompt=prompt, negative_prompt=negative)
+        return planned_prompts(words, self.components, self.timing, self.guidance_scale, unheld)
 
     def plan(self, seeds: Sequence[Seeds], denoiser: Denoiser, latents: torch.Tensor | None = None) -> Plan:
         """The walk for the pictures of these seeds; `latents` of the pass before it stand in for its own beginning."""

@@ -5,10 +5,13 @@ Adds guidance and turns what the network predicts into the picture estimate. Kar
 """
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import torch
 
+from webui.engine.areas import Predicted, View, joined
 from webui.engine.guidance import classifier_free_guidance
 from webui.engine.models import Components
 from webui.engine.text import Conditioning, Encoded, PlannedPrompts
@@ -54,10 +57,18 @@ def _further(inputs: UnetInputs) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None and value != {}}
 
 
+Read = Callable[[str, str | None], PlannedPrompts]
+"""A prompt and a negative prompt (None: that of the request) as the pass reads its own. Raises `UserError`."""
+
+
+def unread(prompt: str, negative_prompt: str | None) -> PlannedPrompts:
+    raise NotImplementedError("nothing can be read here but the denoiser's own prompts")
+
+
 class CallHooks(Protocol):
     """What extensions change about a call of the network."""
 
-    def conditioning(self, conditioning: Conditioning, /) -> Conditioning: ...
+    def conditioning(self, conditioning: Conditioning, read: Read, /) -> Conditioning: ...
 
     def unet_inputs(self, inputs: UnetInputs, /) -> UnetInputs: ...
 
@@ -75,12 +86,15 @@ class GuidedDenoiser:
         guidance_scale: float,
         channels: torch.Tensor | None = None,
         hooks: CallHooks | None = None,
+        read: Read = unread,
     ) -> None:
-        """`channels` (1, n, height, width): what the checkpoint sees beside the latents, `image_channels.py`."""
+        """`channels` (1, n, height, width): what the checkpoint sees beside the latents, `image_channels.py`. `read` is
+        for the hooks."""
         self._components = components
         self._channels = channels
         self._hooks = hooks
         self._prompts, self._pictures = prompts, pictures
+        self._read: Read = cache(read)
         self._guidance_scale = guidance_scale
         self._dtype = components.dtype
         self.begin_step(1)
@@ -89,7 +103,7 @@ class GuidedDenoiser:
         """All calls until the next one are of `step`, counted from 1: prompts may change from step to step."""
         conditioning = self._prompts.at(step, self._pictures)
         if self._hooks is not None:
-            conditioning = self._hooks.conditioning(conditioning)
+            conditioning = self._hooks.conditioning(conditioning, self._read)
         self._conditioning = conditioning.to(self._dtype)
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -123,49 +137,57 @@ class GuidedDenoiser:
                 )  # fmt: skip
         return to_pred_original(self._components.prediction_type, prediction, x, sigma)
 
-    def _predictions(self, x: torch.Tensor, sigma: float) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """(unconditional, conditional) output of the network; without guidance there is no unconditional one.
-
-        Prompts joined by AND are one conditional output, the sum of their differences from the unconditional one (Liu
-        et al. 2022, arXiv:2206.01714, eq. 11).
-        """
+    def _predictions(self, x: torch.Tensor, sigma: float) -> Predicted:
+        """(unconditional, conditional) output of the network; without guidance there is no unconditional one."""
         table = self._components.table
         timestep = torch.tensor(table.timestep(sigma), dtype=torch.float32, device=x.device)
         latents = (x / math.sqrt(1 + sigma**2)).to(self._dtype)
         self._sigma = sigma
-        conds, weights, uncond = self._conditioning.conds, self._conditioning.weights, self._conditioning.uncond
+        whole = View.whole(latents, self._channels, self._conditioning)
+        predicted = self._predicted(whole, timestep)
+        areas = self._conditioning.areas
+        return joined(predicted, [(area, self._predicted(whole.of(area), timestep)) for area in areas])
+
+    def _predicted(self, view: View, timestep: torch.Tensor) -> Predicted:
+        """What the network makes of a view.
+
+        Prompts joined by AND are one conditional output, the sum of their differences from the unconditional one (Liu
+        et al. 2022, arXiv:2206.01714, eq. 11).
+        """
+        conds, weights, uncond = view.conditioning.conds, view.conditioning.weights, view.conditioning.uncond
         if uncond is None:
-            return None, self._unet(latents, timestep, conds[0])
-        noise_uncond, noise_cond = self._unet(latents, timestep, uncond, conds[0]).chunk(2)
+            return None, self._unet(view, timestep, conds[0])
+        noise_uncond, noise_cond = self._unet(view, timestep, uncond, conds[0]).chunk(2)
         if weights == (1.0,):
             return noise_uncond, noise_cond
         # One call for each further prompt: all at once would need their number of times the memory.
-        others = (self._unet(latents, timestep, cond) for cond in conds[1:])
+        others = (self._unet(view, timestep, cond) for cond in conds[1:])
         combined = noise_uncond
         for weight, noise in zip(weights, (noise_cond, *others), strict=True):
             combined = combined + weight * (noise - noise_uncond)
         return noise_uncond, combined
 
-    def _unet(
-        self, latents: torch.Tensor, timestep: torch.Tensor, *texts: Encoded, is_blind: bool = False
-    ) -> torch.Tensor:
+    def _unet(self, view: View, timestep: torch.Tensor, *texts: Encoded, is_blind: bool = False) -> torch.Tensor:
         """The predictions under one text after the other, in one call; `is_blind` without what is seen beside them."""
+        latents, uncond = view.latents, view.conditioning.uncond
         inputs = UnetInputs(
             latents=torch.cat([latents] * len(texts)),
             timestep=timestep,
             encoder_hidden_states=torch.cat([text.hidden for text in texts]),
-            unconditional_rows=len(latents) * sum(text is self._conditioning.uncond for text in texts),
+            unconditional_rows=len(latents) * sum(text is uncond for text in texts),
             sigma=self._sigma,
-            added_cond_kwargs=self._added(latents, texts),
+            size=view.size,
+            box=view.box,
+            added_cond_kwargs=self._added(view, texts),
         )
         if self._hooks is not None:
             inputs = self._hooks.unet_inputs(inputs)
-        return self._call(inputs, is_blind=is_blind)
+        return self._call(inputs, view.channels, is_blind=is_blind)
 
-    def _call(self, inputs: UnetInputs, *, is_blind: bool) -> torch.Tensor:
+    def _call(self, inputs: UnetInputs, channels: torch.Tensor | None, *, is_blind: bool) -> torch.Tensor:
         seen = inputs.latents
-        if self._channels is not None:
-            channels = torch.zeros_like(self._channels) if is_blind else self._channels
+        if channels is not None:
+            channels = torch.zeros_like(channels) if is_blind else channels
             seen = torch.cat([seen, channels.to(seen.dtype).expand(len(seen), -1, -1, -1)], dim=1)
         output = self._components.unet(
             seen,
@@ -178,16 +200,21 @@ class GuidedDenoiser:
         assert isinstance(output, torch.Tensor)
         return output.float()  # before guidance, which multiplies the rounding of a half
 
-    def _added(self, latents: torch.Tensor, texts: tuple[Encoded, ...]) -> dict[str, torch.Tensor] | None:
-        """SDXL's pooled text and sizes; None for what takes neither."""
+    def _added(self, view: View, texts: tuple[Encoded, ...]) -> dict[str, torch.Tensor] | None:
+        """SDXL's pooled text and sizes; None for what takes neither. An area is told the size of the whole picture:
+        that of the area alone would mean a blurred one."""
         pooled = [text.pooled for text in texts if text.pooled is not None]
         if not pooled:
             return None
-        size = tuple(side * self._components.factor for side in latents.shape[-2:])
+        width, height = (side * self._components.factor for side in view.size)
         scored = self._components.scores_pictures
-        is_negative = [text is self._conditioning.uncond for text in texts]
-        ids = [time_ids(size, score=_score(each) if scored else None) for each in is_negative for _ in latents]
-        told = torch.tensor(ids, dtype=torch.float32, device=latents.device)  # a half cannot hold 2049
+        is_negative = [text is view.conditioning.uncond for text in texts]
+        ids = [
+            time_ids((height, width), score=_score(each) if scored else None)
+            for each in is_negative
+            for _ in view.latents
+        ]
+        told = torch.tensor(ids, dtype=torch.float32, device=view.latents.device)  # a half cannot hold 2049
         return {"text_embeds": torch.cat(pooled), "time_ids": told}
 
     @property

@@ -54,10 +54,24 @@ class Conditioning:
     """Of the parts."""
     uncond: Encoded | None
     """Same shape; None when guidance is off."""
+    areas: "tuple[Area, ...]" = ()
+    """Parts of the picture under prompts of their own, which extensions add."""
 
     def to(self, dtype: torch.dtype) -> "Conditioning":
         uncond = None if self.uncond is None else self.uncond.to(dtype)
-        return Conditioning(tuple(cond.to(dtype) for cond in self.conds), self.weights, uncond)
+        areas = tuple(Area(area.box, area.share, area.conditioning.to(dtype)) for area in self.areas)
+        return Conditioning(tuple(cond.to(dtype) for cond in self.conds), self.weights, uncond, areas)
+
+
+@dataclass(frozen=True)
+class Area:
+    """A part of the picture under a prompt of its own; what becomes of it is known to `areas`."""
+
+    box: tuple[int, int, int, int]
+    """Left, top, right and bottom in latents."""
+    share: torch.Tensor
+    """(height, width) of the box, 0 to 1."""
+    conditioning: Conditioning
 
 
 @dataclass(frozen=True)
