@@ -12,11 +12,13 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from webui import branches
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
 from webui.request_groups import (
+    BranchFields,
     ExtensionFields,
     HiresFields,
     ModelFields,
@@ -34,12 +36,14 @@ from webui.upscale_request import Upscale
 MAX_PIXELS = 16 * 2**20
 """Width × height × batch size of one model call; beyond it no consumer card holds the activations."""
 MIN_SIDE = 64
+FREE_STEPS = ("DPM adaptive", "Restart")
+"""Samplers that may make more steps than they are asked for."""
 MAX_SCHEDULE = 1000
 """Steps of a schedule: as many timesteps as models are trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, Request):
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, BranchFields, Request):
     """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
@@ -99,6 +103,29 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, R
         self._check_pixels(self.width, self.height)
         return self
 
+    @model_validator(mode="after")
+    def _branch_is_possible(self) -> "PictureRequest":
+        if (origin := self.origin) is None:
+            return self
+        branches.check(self, origin)
+        if self.branch_step >= self.steps and self.sampler not in FREE_STEPS:
+            raise InvalidRequest(
+                "A branch leaves at least one step to make: with {steps} steps it begins after step {most} at the "
+                "latest, not {step}.",
+                steps=self.steps, most=self.steps - 1, step=self.branch_step,
+            )  # fmt: skip
+        return self
+
+    @property
+    def origin(self) -> Self | None:
+        """The request of the picture whose first `branch_step` steps this one has; None when it is no branch."""
+        return construct(type(self), branches.values_of_origin(self)) if self.branch_step else None
+
+    @property
+    def steps(self) -> int:
+        """Steps that are really made, but for `FREE_STEPS`."""
+        return self.num_inference_steps
+
     def _check_pixels(self, width: int, height: int) -> None:
         if width * height * self.batch_size > MAX_PIXELS:
             raise InvalidRequest(
@@ -131,9 +158,10 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, R
 
     def resolved(self) -> Self:
         drawn = super().resolved()
-        if drawn.variation_seed >= 0 or not drawn.variation_strength:
-            return drawn
-        return dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
+        if drawn.variation_seed < 0 and drawn.variation_strength:
+            drawn = dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
+        least = branches.difference(drawn)
+        return drawn if least == drawn.branch_from else dataclasses.replace(drawn, branch_from=least)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -352,7 +380,7 @@ def _possible(declared: Parameter) -> Sentence:
     if declared.type is bool:
         return Sentence("true or false")
     if declared.type not in (str, int, float):
-        return Sentence("options by extension")
+        return Sentence("values by name")
     if declared.type is str or param.minimum is None or param.maximum is None:
         return Sentence("text") if declared.type is str else Sentence("a number")
     least, most = f"{param.minimum:,}", f"{param.maximum:,}"

@@ -30,8 +30,9 @@ def controls(told: "Contents") -> "Mapping[str, Control]":
 @pytest.mark.parametrize(("tab", "kind"), [("txt2img", "txt2img"), ("img2img", "img2img"), ("img2img", "inpaint")])
 def test_every_field_of_a_picture_can_be_found(controls: "Mapping[str, Control]", tab: str, kind: str) -> None:
     from webui.ui.controls import element_id
+    from webui.ui.form import NO_CONTROL
 
-    elsewhere = {"checkpoint", "image", "mask", "extensions"}
+    elsewhere = {"checkpoint", "image", "mask", *NO_CONTROL}
     expected = {element_id(tab, name) for name in parameters(REQUESTS[kind]) if name not in elsewhere}
     assert expected - controls.keys() == set()
     assert controls[element_id(tab, "width")]["inside"] == [f"tab_{tab}"]

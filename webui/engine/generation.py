@@ -16,6 +16,7 @@ from webui import __version__
 from webui.contract import Job, Signal, SignalSource
 from webui.engine import state as states
 from webui.engine.beginning import Beginning, beginning_of
+from webui.engine.branching import branched, with_other_noise
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
 from webui.engine.extensions import Runner
 from webui.engine.hires import check_upscaler, enlarged
@@ -25,7 +26,6 @@ from webui.engine.passes import Pass, passes_of
 from webui.engine.prediction import GuidedDenoiser
 from webui.engine.previews import Previewer, previewer
 from webui.engine.receipt import Receipt
-from webui.engine.seeds import Seeds
 from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.text import PlannedPrompts
@@ -112,7 +112,9 @@ class Generation:
             with self._stopwatch.phase("encoding"):
                 load, hold, tell = self._helpers.load, self._extensions.hold, self._receipt.note
                 self._beginning = beginning_of(request, self._job.inputs, parts, tell)
-                self._passes = passes_of(request, parts, self._beginning, load, hold, tell)
+                self._passes = self._row(
+                    request, self._asked, lambda each: passes_of(each, parts, self._beginning, load, hold, tell)
+                )
                 self._used = used_embeddings(each.prompts for each in self._passes)
             for other in self._other_components() if request.tiling else ():
                 seamless.enter_context(tiled(other))
@@ -121,6 +123,15 @@ class Generation:
             yield from self._unknown_tags()
             yield from self._unfit_embeddings()
             yield from self._pictures()
+
+    def _row(
+        self, request: PictureRequest, asked: PictureRequest, passes: Callable[[PictureRequest], tuple[Pass, ...]]
+    ) -> tuple[Pass, ...]:
+        """The passes of `asked`, which extensions have prepared as `request`, and of what it branches from."""
+        own = passes(request)
+        if (origin := asked.origin) is None:
+            return own
+        return branched(self._row(self._extensions.prepare(origin), origin, passes), own, request.branch_step)
 
     def _other_components(self) -> Iterable[Components]:
         """What passes draw with beside the job's own checkpoint, each once."""
@@ -158,7 +169,9 @@ class Generation:
                 Sentence("The prompts are longer than one reading, so they were read in {parts} parts.", parts=chunks)
             )
         for before, each in itertools.pairwise(self._passes):
-            if each.continues:
+            if before.is_shared and not each.is_shared:
+                self._receipt.note(Sentence("Went on from step {step} of another picture.", step=before.until))
+            if each.continues and each.components is not before.components:
                 refiner, step = each.components.name, each.before + before.until
                 told = Sentence("The refiner '{name}' took over after step {step}.", name=refiner, step=step)
                 self._receipt.note(told)
@@ -228,8 +241,13 @@ class Generation:
             self._extensions.hold(current.components, current.prompts.tags)
             hooks = self._extensions or None
             with closing(current.denoiser(len(saved.pictures), hooks)) as denoiser:
-                plan = current.plan([self._seeds(each, current) for each in saved.pictures], denoiser, latents)
-                plan = replace(plan, hooks=hooks)
+                seeds = [current.seeds(each) for each in saved.pictures]
+                plan = replace(current.plan(seeds, denoiser, latents), hooks=hooks)
+                if state is not None and number > saved.number:
+                    before = [self._passes[number - 1].seeds(each) for each in saved.pictures]
+                    self._extensions.step = _step(state, current, saved.pictures)
+                    denoiser.begin_step(state.index + 1)
+                    state = with_other_noise(state, plan, before, seeds)
                 begun = SavedJob(saved.pictures, state or plan.first_state(), number)
                 taken, state = yield from self._walk(begun, plan, denoiser, preview)
             if taken is not None:
@@ -278,16 +296,6 @@ class Generation:
             yield from self._warn(warning)
         return larger.latents
 
-    def _seeds(self, picture: int, current: Pass) -> Seeds:
-        request, factor = self._request, current.components.factor
-        area = request.seed_resize_height // factor, request.seed_resize_width // factor
-        return Seeds(
-            seed=request.seed_of(picture),
-            variation=request.variation_seed_of(picture),
-            strength=request.variation_strength,
-            area=area if all(area) else None,
-        )
-
     def _heed(self, saved: SavedJob) -> Outcome:
         """Look whether a signal waits; PAUSE puts the state aside first."""
         taken = self._signal()
@@ -302,8 +310,9 @@ class Generation:
             yield from self._warn(
                 Sentence("Half precision gave no numbers, so the picture was drawn in full precision.")
             )
-        jpeg = preview(step.pred_original[0])
-        yield self._progress(current.phase, pictures[0], current.before + step.index, jpeg)
+        jpeg, *others = (preview(each) for each in step.pred_original)
+        progress = self._progress(current.phase, pictures[0], current.before + step.index, jpeg)
+        yield replace(progress, others=tuple(others))
 
     def _decode(self, pictures: tuple[int, ...], state: SamplerState) -> Iterator[Event]:
         latents = finished_latents(state.x, self._passes[-1].sigmas[-1])

@@ -10,6 +10,7 @@ from typing import Literal
 
 from PIL import Image, PngImagePlugin
 
+from webui.branches import difference
 from webui.errors import InvalidRequest
 from webui.metadata import exif
 from webui.metadata.containers import JPEG_MARKER, JPEG_PREFIX, JSON_KEY, TEXT_KEY, WEBP_CHUNK, texts_of
@@ -70,6 +71,7 @@ def convert(png: bytes, file_format: Literal["JPEG", "WEBP"], quality: int = 90,
 def _own(request: PictureRequest, picture: int) -> str:
     own = {name: value for name, value in to_values(request).items() if name not in NOT_IN_PICTURE}
     own |= {"kind": request.kind, "seed": request.seed_of(picture), "extensions": public_options(request)}
+    own["branch_from"] = difference(request, picture)
     if request.variation_strength:
         own["variation_seed"] = request.variation_seed_of(picture)
     return json.dumps(own, ensure_ascii=False)
