@@ -31,11 +31,20 @@ OF_THE_JOB = frozenset({"preview", "batch_count", "batch_size"})
 class Branching(Protocol):
     """A picture's request, as far as it matters here."""
 
-    branch_step: int
-    branch_from: dict[str, Any]
-    seed: int
-    variation_seed: int
-    variation_strength: float
+    @property
+    def branch_step(self) -> int: ...
+
+    @property
+    def branch_from(self) -> Mapping[str, Any]: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def variation_seed(self) -> int: ...
+
+    @property
+    def variation_strength(self) -> float: ...
 
     def seed_of(self, picture: int, /) -> int: ...
 

@@ -71,7 +71,7 @@ def test_everything_has_words_and_known_headings(told: "Contents") -> None:
 
 def test_no_listener_keeps_keys_of_its_own() -> None:
     """Keys that a reader could look for are in keys.js, which the sheet of keys shows."""
-    for name in ("shortcuts.js", "prompt-keys.js", "canvas-panel.js", "gallery-lightbox.js"):
+    for name in ("shortcuts.js", "prompt-keys.js", "canvas-panel.js", "gallery-lightbox.js", "strip.js", "compare.js"):
         source = (ASSETS / name).read_text("utf-8")
         assert "event.key" not in source, name
         assert "meaning(" in source, name
