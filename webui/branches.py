@@ -26,6 +26,8 @@ CHANGEABLE = frozenset({
 """Fields that may change at a step. All others decide on the way that the steps take, or on what is in memory."""
 OF_THE_JOB = frozenset({"preview", "batch_count", "batch_size"})
 """What has no part in a picture."""
+FREE_STEPS = ("DPM adaptive", "Restart")
+"""Samplers that may make more steps than they are asked for; the engine knows how many."""
 
 
 class Branching(Protocol):
@@ -36,6 +38,12 @@ class Branching(Protocol):
 
     @property
     def branch_from(self) -> Mapping[str, Any]: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def sampler(self) -> str: ...
 
     @property
     def seed(self) -> int: ...
@@ -79,6 +87,12 @@ def check(request: Branching, origin: Branching) -> None:
         raise InvalidRequest(
             "A branch goes on from a certain picture, so its branch_from needs that picture's seed, not -1."
         )
+    if request.branch_step >= request.steps and request.sampler not in FREE_STEPS:
+        raise InvalidRequest(
+            "A branch leaves at least one step to make: with {steps} steps it begins after step {most} at the "
+            "latest, not {step}.",
+            steps=request.steps, most=request.steps - 1, step=request.branch_step,
+        )  # fmt: skip
     for name, declared in parameters(type(request)).items():
         if name in CHANGEABLE or name in OF_THE_JOB:
             continue

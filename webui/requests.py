@@ -36,8 +36,6 @@ from webui.upscale_request import Upscale
 MAX_PIXELS = 16 * 2**20
 """Width × height × batch size of one model call; beyond it no consumer card holds the activations."""
 MIN_SIDE = 64
-FREE_STEPS = ("DPM adaptive", "Restart")
-"""Samplers that may make more steps than they are asked for."""
 MAX_SCHEDULE = 1000
 """Steps of a schedule: as many timesteps as models are trained on."""
 
@@ -105,15 +103,8 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, B
 
     @model_validator(mode="after")
     def _branch_is_possible(self) -> "PictureRequest":
-        if (origin := self.origin) is None:
-            return self
-        branches.check(self, origin)
-        if self.branch_step >= self.steps and self.sampler not in FREE_STEPS:
-            raise InvalidRequest(
-                "A branch leaves at least one step to make: with {steps} steps it begins after step {most} at the "
-                "latest, not {step}.",
-                steps=self.steps, most=self.steps - 1, step=self.branch_step,
-            )  # fmt: skip
+        if (origin := self.origin) is not None:
+            branches.check(self, origin)
         return self
 
     @property
@@ -123,7 +114,7 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, B
 
     @property
     def steps(self) -> int:
-        """Steps that are really made, but for `FREE_STEPS`."""
+        """Steps that are really made, but for samplers that find their own number."""
         return self.num_inference_steps
 
     def _check_pixels(self, width: int, height: int) -> None:

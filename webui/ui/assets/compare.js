@@ -73,10 +73,12 @@ class Compare {
 
   #setMode(mode) {
     this.#mode = this.dialog.dataset.mode = mode;
+    const hadFocus = this.modes.contains(document.activeElement);
     for (const button of this.modes.children) {
       button.setAttribute("aria-checked", String(button.dataset.mode === mode));
       button.tabIndex = button.dataset.mode === mode ? 0 : -1;
     }
+    if (hadFocus) this.modes.querySelector("[aria-checked=true]").focus();
     this.#rest();
     // Whoever wants less motion turns it by hand.
     if (mode === "blink" && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.#blinking = setInterval(() => this.#turn(), BLINK_EVERY);
