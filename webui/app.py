@@ -83,7 +83,7 @@ class App:
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
-        self.prompts = PromptDesk(settings.data_dir / "styles.csv")
+        self.prompts = PromptDesk(settings.data_dir / "styles.csv", settings.wildcards_dir)
         self.extensions = ExtensionDesk(
             shelf_of(settings), settings.models_dir, settings.data_dir / "extensions", changed=self._extensions_changed
         )

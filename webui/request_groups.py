@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest
-from webui.params import Param
+from webui.params import ByServer, Param
 from webui.request_base import MAX_SEED, STRICT
 
 Size = tuple[int, int]
@@ -134,6 +134,28 @@ class ExtensionFields:
         """Ids of the uploaded pictures among the options."""
         options = (value for named in self.extensions.values() for value in named.values())
         return tuple(value for value in options if isinstance(value, str) and PICTURE_ID.fullmatch(value))
+
+
+PROMPTS = ("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
+"""Fields that are prompts; a kind of request has the first two at least."""
+MOST_CHARACTERS_OF_WORDINGS = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class WordingFields:
+    """What wildcards and alternatives of the prompts came to. The prompts themselves keep them as they were written."""
+
+    wordings: Annotated[dict[str, list[str]], ByServer] = field(default_factory=dict)
+    """Prompt -> its text for each picture; of the prompts that change. Drawn when the request is accepted."""
+
+    @model_validator(mode="after")
+    def _are_not_endless(self) -> "WordingFields":
+        if sum(len(text) for texts in self.wordings.values() for text in texts) > MOST_CHARACTERS_OF_WORDINGS:
+            raise InvalidRequest(
+                "The wildcards come to more than {most} characters over all pictures. Make fewer pictures at once.",
+                most=f"{MOST_CHARACTERS_OF_WORDINGS:,}",
+            )
+        return self
 
 
 def public_options(request: ExtensionFields) -> dict[str, dict[str, Option]]:

@@ -25,6 +25,7 @@ from webui.request_groups import (
     SamplerFields,
     Size,
     SoftInpaintingFields,
+    WordingFields,
     hires_sizes,
 )
 from webui.sentences import Sentence
@@ -39,7 +40,7 @@ MAX_SCHEDULE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, Request):
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, WordingFields, Request):
     """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
@@ -97,6 +98,12 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, R
                 label, value = Sentence(parameters(type(self))[name].param.label), getattr(self, name)
                 raise InvalidRequest("{label} must be a multiple of 8, not {value}.", label=label, value=value)
         self._check_pixels(self.width, self.height)
+        for name, texts in self.wordings.items():
+            if len(texts) != self.pictures:
+                raise InvalidRequest(
+                    "{count} wordings of {name} were given for {pictures} pictures.",
+                    count=len(texts), name=name, pictures=self.pictures,
+                )  # fmt: skip
         return self
 
     def _check_pixels(self, width: int, height: int) -> None:
@@ -128,6 +135,14 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, R
 
     def variation_seed_of(self, picture: int) -> int:
         return (self.variation_seed + picture) % (MAX_SEED + 1)
+
+    def wording(self, picture: int) -> dict[str, str]:
+        """Prompt -> what it says for that picture; of the prompts that hold wildcards or alternatives."""
+        return {name: texts[picture] for name, texts in self.wordings.items()}
+
+    def worded(self, picture: int) -> Self:
+        """The request with the words of that picture in its prompts, and nothing left to draw."""
+        return dataclasses.replace(self, **self.wording(picture), wordings={}) if self.wordings else self
 
     def resolved(self) -> Self:
         drawn = super().resolved()
@@ -293,7 +308,8 @@ def build(kind: str, values: Mapping[str, Any]) -> Request:
 
 def construct(request_type: type[Constructed], values: Mapping[str, Any]) -> Constructed:
     """A strict dataclass of `Param`s, a request or the options of an extension, as `build` does it."""
-    if unknown := [name for name in values if name not in parameters(request_type)]:
+    known = {field.name for field in dataclasses.fields(request_type)}  # type: ignore[arg-type]
+    if unknown := [name for name in values if name not in known]:
         raise UnknownName("field", str(unknown[0]), parameters(request_type))
     try:
         return request_type(**_with_canonical_names(request_type, values))
@@ -305,7 +321,7 @@ def _with_canonical_names(request_type: type, values: Mapping[str, Any]) -> dict
     """Split an old joined sampler name ("DPM++ 2M Karras") and let whole floats stand for integers."""
     types = {name: declared.type for name, declared in parameters(request_type).items()}
     result: dict[str, Any] = {
-        name: int(value) if types[name] is int and isinstance(value, float) and value.is_integer() else value
+        name: int(value) if types.get(name) is int and isinstance(value, float) and value.is_integer() else value
         for name, value in values.items()
     }
     for prefix in ("", "hires_"):

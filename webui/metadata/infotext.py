@@ -32,6 +32,7 @@ def infotext(
 
     `extra` comes before the version, in its order: what extensions and later features add.
     """
+    request = request.worded(picture)
     own: dict[str, object] = {
         "Steps": request.num_inference_steps,
         "Sampler": request.sampler,
