@@ -69,8 +69,9 @@ class Intake:
         return self._prompts.worded(replace(request, extensions=self._extensions(request.extensions)))
 
     def _check_names(self, request: PictureRequest) -> None:
-        if request.refiner:
-            self._library.find(request.refiner)
+        for other in (request.refiner, getattr(request, "hires_checkpoint", "")):
+            if other:
+                self._library.find(other)
         if request.vae and request.vae not in self._library.shelf("vae"):
             raise UnknownName("VAE", request.vae, self._library.shelf("vae"))
         if isinstance(request, TextToImage) and request.hires:

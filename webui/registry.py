@@ -30,6 +30,7 @@ LATENT_UPSCALERS = (
 """Ways to enlarge latents themselves (AUTOMATIC1111's names); all other upscalers enlarge pictures."""
 
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
+SAME_CHECKPOINT = "Use same checkpoint"
 """Of a second pass."""
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {

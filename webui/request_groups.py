@@ -225,6 +225,11 @@ class HiresFields:
         Param(0, 2048, step=8, label="Resize height to",
               help="The height to enlarge to instead. With both, what stands over is cut off."),
     ] = 0  # fmt: skip
+    hires_checkpoint: Annotated[
+        str,
+        Param(label="Hires checkpoint", max_length=300, suggestions="checkpoints",
+              help="A checkpoint that draws the second pass. Empty: the same."),
+    ] = ""  # fmt: skip
     hires_sampler: Annotated[
         str, Param(label="Hires sampling method", choices="hires_sampler", help="The sampler of the second pass.")
     ] = "Use same sampler"

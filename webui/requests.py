@@ -142,7 +142,8 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, W
 
     def worded(self, picture: int) -> Self:
         """The request with the words of that picture in its prompts, and nothing left to draw."""
-        return dataclasses.replace(self, **self.wording(picture), wordings={}) if self.wordings else self
+        said: dict[str, Any] = {**self.wording(picture), "wordings": {}}
+        return dataclasses.replace(self, **said) if self.wordings else self
 
     def resolved(self) -> Self:
         drawn = super().resolved()

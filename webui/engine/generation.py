@@ -107,12 +107,8 @@ class Generation:
         saved, warning = yield from self._saved()
         if warning:
             yield from self._warn(warning)
-        parts, wanted = self._components, self._request.preview if self._row is None else self._row.request.preview
-        if wanted == "Small" and parts.preview_decoder is None:
-            yield from self._warn(Sentence("This checkpoint brings no small decoder, so its previews are linear."))
-        preview = previewer(wanted, parts.vae, parts.latent_rgb, parts.preview_decoder)
         while saved.pictures:
-            taken = yield from self._batch(saved, preview)
+            taken = yield from self._batch(saved)
             if taken is Signal.CANCEL:
                 yield Cancelled()
                 return
@@ -190,7 +186,13 @@ class Generation:
         last = saved.pictures[-1]
         return (yield from self._together(self._batch_end(last) if is_skipped else last + 1))
 
-    def _batch(self, saved: SavedJob, preview: Previewer) -> Outcome:
+    def _preview(self, row: Row, current: Pass) -> Generator[Event, None, Previewer]:
+        wanted, parts = row.request.preview, current.owner
+        if wanted == "Small" and parts.preview_decoder is None:
+            yield from self._warn(Sentence("This checkpoint brings no small decoder, so its previews are linear."))
+        return previewer(wanted, parts.vae, parts.latent_rgb, parts.preview_decoder)
+
+    def _batch(self, saved: SavedJob) -> Outcome:
         """Take the pictures that are made together through all passes, from where they are, and decode them."""
         # Cancelling is looked at between steps only: a model call cannot be interrupted half-way.
         taken = yield from self._heed(saved)
@@ -209,6 +211,7 @@ class Generation:
                 plan = current.plan([_seeds(each, current) for each in saved.pictures], denoiser, latents)
                 plan = replace(plan, hooks=hooks)
                 begun = SavedJob(saved.pictures, state or plan.first_state(), number)
+                preview = yield from self._preview(row, current)
                 taken, state = yield from self._walk(begun, current, plan, denoiser, preview)
             if taken is not None:
                 return taken
@@ -247,11 +250,15 @@ class Generation:
         yield self._progress("upscaling", pictures[0], row.passes[number].before)
         with self._stopwatch.phase("decoding"):
             latents = finished_latents(state.x, before.sigmas[-1])
-            larger = enlarged(latents, request, self._components, self._helpers.upscalers)
+            owners = before.owner, row.passes[number].owner
+            larger = enlarged(latents, request, *owners, self._helpers.upscalers)
         size, upscaler = "{}×{}".format(*request.hires_sizes[1]), request.hires_upscaler
         self._receipt.note(
             Sentence("Enlarged to {size} with {upscaler}, then drawn again.", size=size, upscaler=upscaler)
         )
+        if request.hires_checkpoint:
+            second = row.passes[number].components.name
+            self._receipt.note(Sentence("The checkpoint '{name}' drew the second pass.", name=second))
         for warning in larger.warnings:
             yield from self._warn(warning)
         return larger.latents
@@ -278,7 +285,7 @@ class Generation:
         for number, picture in enumerate(pictures):
             yield self._progress("decoding", picture, self._steps)
             with self._stopwatch.phase("decoding"):
-                decoded = decode(self._components.vae, latents[number])
+                decoded = decode(row.passes[-1].owner.vae, latents[number])
                 image = self._extensions.after_decode(row.beginning.finish(decoded.image, latents[number]), picture)
                 extra = {**row.used, **self._extensions.before_save(image, picture)}
                 text = infotext(row.request, picture, model_hash=self._model_hash, version=__version__, extra=extra)

@@ -7,6 +7,7 @@ Pictures whose prompts say the same share a row; wildcards give a batch several.
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 from webui.contract import Job
 from webui.engine.beginning import Beginning, beginning_of
@@ -113,7 +114,8 @@ class Rows:
 
 
 def _wordless(request: PictureRequest) -> PictureRequest:
-    return replace(request, **{name: "" for name in PROMPTS if hasattr(request, name)})
+    words: dict[str, Any] = {name: "" for name in PROMPTS if hasattr(request, name)}
+    return replace(request, **words)
 
 
 def used_embeddings(prompts: Iterable[PlannedPrompts]) -> Mapping[str, object]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from webui.metadata.mapping import read_json
 from webui.params import parameters
 from webui.prompt.weights import sections
-from webui.registry import SAME_SAMPLER, SAME_SCHEDULE, canonical_sampler
+from webui.registry import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE, canonical_sampler
 from webui.request_groups import public_options
 from webui.requests import ImageToImage, Inpaint, PictureRequest, TextToImage
 
@@ -104,6 +104,7 @@ def _of_hires(request: PictureRequest) -> dict[str, object]:
         "Hires resize": f"{request.hires_width}x{request.hires_height}" if is_size else None,
         "Hires steps": request.hires_steps or None,
         "Hires upscaler": request.hires_upscaler,
+        "Hires checkpoint": request.hires_checkpoint or None,
         "Hires sampler": request.hires_sampler if request.hires_sampler != SAME_SAMPLER else None,
         "Hires schedule type": request.hires_schedule if request.hires_schedule != SAME_SCHEDULE else None,
         "Hires prompt": request.hires_prompt or None,
@@ -274,7 +275,7 @@ _DEFAULTS: Mapping[str, str | int | bool] = {
     "Hires resize-1": 0, "Hires resize-2": 0,
     "Hires sampler": SAME_SAMPLER,
     "Hires schedule type": SAME_SCHEDULE,
-    "Hires checkpoint": "Use same checkpoint",
+    "Hires checkpoint": SAME_CHECKPOINT,
     "Hires prompt": "", "Hires negative prompt": "",
     "Mask mode": "Inpaint masked",
     "Masked content": "original",
