@@ -43,6 +43,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "masked_content": ("fill", "original", "latent noise", "latent nothing"),
     "inpaint_area": ("Whole picture", "Only masked"),
     "noise_source": ("CPU", "NV"),
+    "unipc_variant": ("bh2", "bh1"),
     "hires_sampler": (SAME_SAMPLER, *SAMPLERS),
     "hires_schedule": (SAME_SCHEDULE, *SCHEDULES),
     "size_mode": ("Scale by", "Scale to"),

@@ -46,9 +46,17 @@ class SamplerFields:
     ] = 0.0
     eta_noise_seed_delta: Annotated[
         int,
-        Param(0, MAX_SEED, step=1, label="Eta noise seed delta (ENSD)",
+        Param(-MAX_SEED, MAX_SEED, step=1, label="Eta noise seed delta (ENSD)",
               help="Added to the seed for all noise after the first; 0: the same generator goes on."),
     ] = 0  # fmt: skip
+    unipc_order: Annotated[
+        int,
+        Param(1, 3, step=1, label="UniPC order",
+              help="How many steps back UniPC looks; AUTOMATIC1111 has 3, 2 is steadier with guidance."),
+    ] = 2  # fmt: skip
+    unipc_variant: Annotated[
+        str, Param(label="UniPC variant", choices="unipc_variant", help="The B(h) of UniPC; AUTOMATIC1111 has bh1.")
+    ] = "bh2"
     sigma_min: Annotated[
         float,
         Param(0.0, 100.0, step=0.001, label="Lowest noise level",

@@ -236,4 +236,6 @@ def sampler_options(request: PictureRequest) -> SamplerOptions:
         s_tmin=request.s_tmin,
         s_tmax=request.s_tmax,
         s_noise=request.s_noise,
+        unipc_order=request.unipc_order,
+        unipc_variant=request.unipc_variant,
     )

@@ -162,6 +162,8 @@ SAMPLING: Mapping[str, str] = {
     "Schedule min sigma": "sigma_min",
     "Schedule rho": "rho",
     "Discard penultimate sigma": "discard_next_to_last_sigma",
+    "UniPC variant": "unipc_variant",
+    "UniPC order": "unipc_order",
 }
 """Key -> field of the request, in A1111's order; written when the value is not the default."""
 

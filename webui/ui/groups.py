@@ -37,7 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("emphasis", "clip_skip"),
     "sampler_options": (
         *("eta", "ddim_eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "eta_noise_seed_delta"),
-        *("sigma_min", "sigma_max", "rho", "discard_next_to_last_sigma"),
+        *("sigma_min", "sigma_max", "rho", "discard_next_to_last_sigma", "unipc_order", "unipc_variant"),
     ),
     "batch": ("batch_count", "batch_size"),
     "preview": ("preview",),
