@@ -39,6 +39,7 @@ from webui.requests import REQUESTS, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
+from webui.upscalers import SHELF as UPSCALERS
 from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
@@ -241,8 +242,8 @@ class App:
         return {"checkpoints": self.library.passports(), **others}
 
     def upscalers(self) -> tuple[str, ...]:
-        """Everything that can be named as an upscaler, as it lies in the models folder now."""
-        return upscaler_names(self.settings.models_dir)
+        """Everything that can be named as an upscaler, as it lies in the models folders now."""
+        return upscaler_names(self.library.shelf(UPSCALERS, again=True))
 
     def _witness(self, record: JobRecord, event: Event) -> None:
         """What a running job tells of extensions."""
