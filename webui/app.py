@@ -40,6 +40,7 @@ from webui.requests import REQUESTS, to_values
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
+from webui.upscalers import SHELF as UPSCALERS
 from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
@@ -85,7 +86,7 @@ class App:
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
-        self.prompts = PromptDesk(settings.data_dir / "styles.csv")
+        self.prompts = PromptDesk(settings.data_dir / "styles.csv", settings.wildcards_dir)
         self.extensions = ExtensionDesk(
             shelf_of(settings), settings.models_dir, settings.data_dir / "extensions", changed=self._extensions_changed
         )
@@ -244,8 +245,8 @@ class App:
         return {"checkpoints": self.library.passports(), **others}
 
     def upscalers(self) -> tuple[str, ...]:
-        """Everything that can be named as an upscaler, as it lies in the models folder now."""
-        return upscaler_names(self.settings.models_dir)
+        """Everything that can be named as an upscaler, as it lies in the models folders now."""
+        return upscaler_names(self.library.shelf(UPSCALERS, again=True))
 
     def _witness(self, record: JobRecord, event: Event) -> None:
         """What a running job tells of extensions."""

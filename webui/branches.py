@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from webui.errors import InvalidRequest
 from webui.params import parameters
+from webui.prompt.wildcards import may_be_drawn
+from webui.request_groups import PROMPTS
 from webui.sentences import Sentence
 
 MOST = 16
@@ -20,12 +22,11 @@ CHANGEABLE = frozenset({
     "prompt", "negative_prompt", "guidance_scale", "image_guidance_scale", "seed", "variation_seed",
     "variation_strength", "clip_skip", "emphasis", "eta", "ddim_eta", "s_churn", "s_tmin", "s_tmax", "s_noise",
     "refiner", "refiner_switch_at", "color_correction", "branch_step", "branch_from",
-    "hires", "hires_upscaler", "hires_steps", "hires_strength", "hires_scale", "hires_width", "hires_height",
-    "hires_sampler", "hires_schedule", "hires_prompt", "hires_negative_prompt", "hires_guidance_scale",
 })  # fmt: skip
-"""Fields that may change at a step. All others decide on the way that the steps take, or on what is in memory."""
-OF_THE_JOB = frozenset({"preview", "batch_count", "batch_size"})
-"""What has no part in a picture."""
+"""Fields that may change at a step, and those of the second pass. All others decide on the way that the steps take, or
+on what is in memory."""
+OF_THE_JOB = frozenset({"preview", "batch_count", "batch_size", "wordings"})
+"""What has no part in a picture, or says what its prompts say."""
 FREE_STEPS = ("DPM adaptive", "Restart")
 """Samplers that may make more steps than they are asked for; the engine knows how many."""
 
@@ -66,7 +67,7 @@ def values_of_origin(request: Branching) -> dict[str, Any]:
     """Values of the request that the first steps are those of. Raises `InvalidRequest`."""
     check_depth(request.branch_from)
     own = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}  # type: ignore[arg-type]
-    return {**own, "branch_step": 0, "branch_from": {}, **request.branch_from}
+    return {**own, "wordings": {}, "branch_step": 0, "branch_from": {}, **request.branch_from}
 
 
 def check_depth(branch_from: Mapping[str, Any]) -> None:
@@ -94,7 +95,7 @@ def check(request: Branching, origin: Branching) -> None:
             steps=request.steps, most=request.steps - 1, step=request.branch_step,
         )  # fmt: skip
     for name, declared in parameters(type(request)).items():
-        if name in CHANGEABLE or name in OF_THE_JOB:
+        if name in CHANGEABLE or name in OF_THE_JOB or name.startswith("hires"):
             continue
         before, after = getattr(origin, name), getattr(request, name)
         if before != after:
@@ -118,9 +119,10 @@ def difference(request: Branching, picture: int = 0) -> dict[str, Any]:
     theirs, own = _of_picture(origin, 0), _of_picture(request, picture)
     if not theirs["variation_strength"]:
         theirs["variation_seed"] = own["variation_seed"]  # it has no part in the picture
-    found = {name: value for name, value in theirs.items() if name not in OF_THE_JOB and value != own[name]}
-    found.pop("branch_step", None)
-    found.pop("branch_from", None)
+    left_out = {*OF_THE_JOB, "branch_step", "branch_from"}
+    found = {name: value for name, value in theirs.items() if name not in left_out and value != own[name]}
+    # The same wildcards are other words where the seed is another one.
+    found |= {name: text for name in PROMPTS if may_be_drawn(text := theirs.get(name, ""))}
     if origin.branch_step:
         found |= {"branch_step": origin.branch_step, "branch_from": difference(origin)}
     return found

@@ -12,7 +12,7 @@ import torch
 from webui.engine.beginning import Beginning
 from webui.engine.denoise import Denoiser, Plan, SamplerState
 from webui.engine.guidance import needs_uncond
-from webui.engine.hires import hires_shape
+from webui.engine.hires import are_alike, check_latents, hires_shape
 from webui.engine.image_channels import blank_channels, is_instructed
 from webui.engine.instructed import InstructedDenoiser, needs_blind
 from webui.engine.latents import LatentShape, latent_shape
@@ -44,6 +44,8 @@ class Pass:
     phase: str
     """What `events.Progress` calls it."""
     components: Components
+    owner: Components
+    """Whose autoencoder reads its latents: the checkpoint before a refiner, mostly `components` themselves."""
     words: PictureRequest
     """The request with the prompts of this pass."""
     timing: Clock
@@ -117,7 +119,8 @@ def passes_of(
     first = _first(request, components, beginning, hold)
     row: tuple[Pass, ...] = (first,)
     if isinstance(request, TextToImage) and request.hires:
-        row = (first, _hires(request, first, hold, tell))
+        second = load(request.hires_checkpoint) if request.hires_checkpoint else components
+        row = (first, _hires(request, first, second, hold, tell))
     if not request.refiner:
         return row
     return *row[:-1], *_refined(row[-1], load(request.refiner), hold)
@@ -134,6 +137,7 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
     return Pass(
         phase=FIRST,
         components=components,
+        owner=components,
         words=request,
         timing=timing,
         prompts=planned_prompts(request, components, timing, request.guidance_scale, hold),
@@ -146,8 +150,10 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
     )
 
 
-def _hires(request: TextToImage, first: Pass, hold: Hold, tell: Tell) -> Pass:
-    components = first.components
+def _hires(request: TextToImage, first: Pass, components: Components, hold: Hold, tell: Tell) -> Pass:
+    check_latents(request, first.components, components)
+    # A VAE that was chosen stands in for both checkpoints' own, as far as it reads the latents of both.
+    owner = first.components if request.vae and are_alike(first.components, components) else components
     sampler = first.sampler if request.hires_sampler == SAME_SAMPLER else find_sampler(request.hires_sampler)
     schedule = request.schedule if request.hires_schedule == SAME_SCHEDULE else request.hires_schedule
     sigmas: Sigmas = (0.0,)
@@ -167,6 +173,7 @@ def _hires(request: TextToImage, first: Pass, hold: Hold, tell: Tell) -> Pass:
     return Pass(
         phase=HIRES,
         components=components,
+        owner=owner,
         words=words,
         timing=timing,
         prompts=planned_prompts(words, components, timing, guidance_scale, hold),
@@ -242,4 +249,6 @@ def sampler_options(request: PictureRequest) -> SamplerOptions:
         s_tmin=request.s_tmin,
         s_tmax=request.s_tmax,
         s_noise=request.s_noise,
+        unipc_order=request.unipc_order,
+        unipc_variant=request.unipc_variant,
     )

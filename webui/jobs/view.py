@@ -19,7 +19,8 @@ def job_json(
     """A job. `ahead`: queued jobs that come before it; `live`: its progress, when it runs or is paused.
 
     `aside`: a training that makes room for pictures, or is about to, and goes on by itself. `estimate`: seconds that
-    the whole job takes by this machine's history, where that says anything.
+    the whole job takes by this machine's history, where that says anything. What the server drew for the request is
+    told by the pictures: here it would be as long as the whole batch's prompts.
     """
     return {
         "id": record.id,
@@ -28,7 +29,7 @@ def job_json(
         "position": ahead,
         "aside": aside,
         "summary": record.summary,
-        "request": dict(record.values),
+        "request": {name: value for name, value in record.values.items() if name != "wordings"},
         "created": record.created,
         "started": record.started,
         "finished": record.finished,

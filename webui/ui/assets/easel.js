@@ -15,6 +15,7 @@ import * as pngInfo from "./png-info.js";
 import { announceEnds } from "./notify.js";
 import { listenToPalette } from "./palette.js";
 import { listenInPrompts } from "./prompt-keys.js";
+import { offerNames } from "./prompt-names.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as queue from "./queue.js";
 import * as result from "./result.js";
@@ -25,6 +26,7 @@ import * as styles from "./styles.js";
 import { rememberTab } from "./tabs.js";
 import * as trainForm from "./train-form.js";
 import * as training from "./training.js";
+import * as wildcards from "./wildcards.js";
 
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
@@ -45,6 +47,7 @@ canvas.define();
 source.define();
 extras.define();
 styles.define();
+wildcards.define();
 dataset.define();
 trainForm.define();
 training.define();
@@ -60,6 +63,7 @@ listenToKeys(["txt2img", "img2img", "extras"]);
 listenToPalette();
 announceEnds();
 listenInPrompts();
+offerNames();
 for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 estimateTime("txt2img");
 

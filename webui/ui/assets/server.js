@@ -110,6 +110,12 @@ export const getUpscalers = () => request("api/v1/upscalers");
 export const countTokens = (prompts) => post("api/v1/prompts/tokens", prompts);
 /** Both prompts with the styles in them. */
 export const applyStyles = (prompts) => post("api/v1/prompts/styled", prompts);
+/** What the prompts {prompt, negative_prompt, styles} say for each of `seeds`. */
+export const rollPrompts = (asked) => post("api/v1/prompts/rolled", asked);
+export const getWildcards = () => request("api/v1/wildcards");
+export const getWildcard = (name) => request(`api/v1/wildcards/${name.split("/").map(encodeURIComponent).join("/")}`);
+export const saveWildcard = (wildcard) => send("PUT", "api/v1/wildcards", wildcard);
+export const deleteWildcard = (name) => request(`api/v1/wildcards?${new URLSearchParams({ name })}`, { method: "DELETE" });
 export const getStyles = () => request("api/v1/styles");
 export const saveStyle = (style) => send("PUT", "api/v1/styles", style);
 export const deleteStyle = (name) => request(`api/v1/styles?${new URLSearchParams({ name })}`, { method: "DELETE" });
