@@ -111,3 +111,22 @@ def test_on_a_phone_the_strip_follows_the_finger_and_nothing_sticks_out(open_pag
     page.touchscreen.tap(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
     expect(strip).to_have_attribute("aria-valuetext", f"{STEPS}단계 중 3단계")
     assert easel.has_no_horizontal_scroll()
+
+
+def test_a_picture_of_the_gallery_is_branched_from(easel: EaselPage) -> None:
+    page, strip = easel.page, easel.page.locator("#light_strip")
+    easel.ask("a yellow sun", steps=STEPS)
+    easel.made("a yellow sun")
+    page.locator("#tab_gallery-button").first.click()
+    tile = page.locator(".easel-tile[aria-label='a yellow sun']").first
+    tile.click()
+    expect(page.locator(".easel-light-side")).to_contain_text("Made with Easel")
+    expect(strip.locator(".easel-strip-frame")).to_have_count(STEPS + 1)
+    strip.press("Home")
+    expect(strip).to_have_attribute("aria-valuetext", f"Step 1 of {STEPS}")
+    expect(page.locator(".easel-light-image")).to_have_attribute("src", re.compile("^data:image/jpeg"))
+    page.locator(".easel-light .easel-branch-here").click()
+    expect(page.locator("easel-branch")).to_contain_text("Goes on from step 1 of:a yellow sun")
+    values = easel.submitted(easel.button("generate").click)
+    assert (values["branch_step"], values["prompt"]) == (1, "a yellow sun")
+    easel.made("a yellow sun")
