@@ -28,6 +28,7 @@ from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import ACTIVE, JobStore
+from webui.jobs.strips import Frames, Strips
 from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Passport, ShelfItem
@@ -73,12 +74,13 @@ class App:
             raise
         self.estimates = Estimates(self.store)
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved", self.store.names_of)
+        self.strips = Strips(settings.data_dir / "strips", lambda: self.options.current.strip_megabytes)
         self.hub = Hub(self._snapshot)
         self.gallery = Gallery(
             settings.data_dir,
             settings.outputs_dir,
             known_id=self.store.picture_at,
-            forget=self.store.forget_pictures,
+            forget=self._forget_pictures,
             changed=lambda: self.hub.publish(None, "gallery"),
         )
         self.trainings = TrainingFolders(settings.trainings_dir)
@@ -97,6 +99,7 @@ class App:
             self.inputs,
             self.outputs,
             self.trainings,
+            self.strips,
             self.hub,
             _workers(settings, engine_factory, self._engines_may_start),
             announce_status=self._announce_status,
@@ -264,6 +267,17 @@ class App:
     def picture(self, picture_id: str) -> PictureRecord:
         """Raises `NotFound`."""
         return self.store.picture(picture_id)
+
+    def strip(self, picture_id: str) -> Frames:
+        """The previews of a picture's steps; empty where none were kept, also for pictures that nobody knows."""
+        try:
+            return self.strips.frames(self.store.picture(picture_id).id)
+        except NotFound:
+            return {}
+
+    def _forget_pictures(self, ids: list[str]) -> None:
+        self.store.forget_pictures(ids)
+        self.strips.forget(ids)
 
     def picture_content(self, picture: PictureRecord) -> bytes:
         """The PNG, wherever it is kept or was moved to. Raises `NotFound` when its file was removed."""

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 class Options:
     default_checkpoint: str = ""
     """Name of the checkpoint that is used when a request names none; "" takes the first usable one."""
+    strip_megabytes: int = 500
+    """Room for the steps of finished pictures, which is what one looks back at; 0 keeps none."""
 
 
 class OptionsFile:

@@ -7,7 +7,7 @@ import re
 from dataclasses import field
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest
@@ -173,6 +173,22 @@ def public_options(request: ExtensionFields) -> dict[str, dict[str, Option]]:
         for name, named in request.extensions.items()
     }
     return {name: named for name, named in told.items() if named}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BranchFields:
+    """Which picture's first steps a picture has, see `branches.py`."""
+
+    branch_step: Annotated[
+        int,
+        Param(0, 150, step=1, label="Branch step",
+              help="The first so many steps are made with the values of branch_from; 0: it is no branch."),
+    ] = 0  # fmt: skip
+    branch_from: Annotated[
+        dict[OptionName, JsonValue],
+        Param(label="Branch from",
+              help="What the picture that the branch goes on from was made with, as far as it differs."),
+    ] = field(default_factory=dict)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -12,11 +12,13 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from webui import branches
 from webui.errors import InvalidRequest, UnknownName
 from webui.params import Param, Parameter, parameters
 from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
 from webui.request_groups import (
+    BranchFields,
     ExtensionFields,
     HiresFields,
     ModelFields,
@@ -40,7 +42,7 @@ MAX_SCHEDULE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, WordingFields, Request):
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, BranchFields, WordingFields, Request):
     """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
@@ -106,6 +108,22 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, W
                 )  # fmt: skip
         return self
 
+    @model_validator(mode="after")
+    def _branch_is_possible(self) -> "PictureRequest":
+        if (origin := self.origin) is not None:
+            branches.check(self, origin)
+        return self
+
+    @property
+    def origin(self) -> Self | None:
+        """The request of the picture whose first `branch_step` steps this one has; None when it is no branch."""
+        return construct(type(self), branches.values_of_origin(self)) if self.branch_step else None
+
+    @property
+    def steps(self) -> int:
+        """Steps that are really made, but for samplers that find their own number."""
+        return self.num_inference_steps
+
     def _check_pixels(self, width: int, height: int) -> None:
         if width * height * self.batch_size > MAX_PIXELS:
             raise InvalidRequest(
@@ -147,9 +165,10 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, W
 
     def resolved(self) -> Self:
         drawn = super().resolved()
-        if drawn.variation_seed >= 0 or not drawn.variation_strength:
-            return drawn
-        return dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
+        if drawn.variation_seed < 0 and drawn.variation_strength:
+            drawn = dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
+        least = branches.difference(drawn)
+        return drawn if least == drawn.branch_from else dataclasses.replace(drawn, branch_from=least)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -369,7 +388,7 @@ def _possible(declared: Parameter) -> Sentence:
     if declared.type is bool:
         return Sentence("true or false")
     if declared.type not in (str, int, float):
-        return Sentence("options by extension")
+        return Sentence("values by name")
     if declared.type is str or param.minimum is None or param.maximum is None:
         return Sentence("text") if declared.type is str else Sentence("a number")
     least, most = f"{param.minimum:,}", f"{param.maximum:,}"

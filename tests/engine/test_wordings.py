@@ -99,3 +99,16 @@ def test_only_pictures_of_the_same_words_are_made_together() -> None:
     assert [rows.alike(picture, 4) for picture in range(4)] == [(0, 1), (1,), (2,), (3,)]
     plain = Rows(None, request(batch_size=4), None, None, None, Runner(), lambda told: None)  # type: ignore[arg-type]
     assert plain.alike(0, 4) == (0, 1, 2, 3)
+
+
+def test_a_branch_keeps_the_words_of_its_beginning(engine: Engine) -> None:
+    first = {"prompt": "a red cat", "seed": 3}
+    branch = {"branch_step": 2, "branch_from": {"prompt": "a red cat"}, "seed": 3}
+    whole = run(engine, request(**branch, prompt="a {blue|dark} dog", wordings={"prompt": ["a blue dog"]}))
+    (png,) = pictures(whole).values()
+    (plain,) = pictures(run(engine, request(**branch, prompt="a blue dog"))).values()
+    assert np.array_equal(levels(png), levels(plain))
+    assert not np.array_equal(levels(png), levels(pictures(run(engine, request(**first)))[0]))
+    found = read(png)
+    assert found.unmapped == ()
+    assert found.values["branch_from"] == {"prompt": "a red cat"}

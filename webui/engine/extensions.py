@@ -311,10 +311,11 @@ def _options(folder: Folder, values: Mapping[str, Any]) -> object:
 
 
 def _tags(request: PictureRequest) -> tuple[Tag, ...]:
-    """In any prompt of the request, before it is read in earnest."""
+    """In any prompt of the request and of what it branches from, before it is read in earnest."""
     names = ("prompt", "hires_prompt") if isinstance(request, TextToImage) else ("prompt",)
     prompts = {said for name in names for said in request.wordings.get(name, [getattr(request, name)])}
-    return tuple(tag for prompt in prompts for tag in take_tags(prompt)[1])
+    own = tuple(tag for prompt in prompts for tag in take_tags(prompt)[1])
+    return own if request.origin is None else (*own, *_tags(request.origin))
 
 
 def _failure(folder: Folder, hook: str, error: BaseException) -> Sentence:

@@ -15,6 +15,7 @@ import torch
 from webui import __version__
 from webui.contract import Job, Signal, SignalSource
 from webui.engine import state as states
+from webui.engine.branching import with_other_noise
 from webui.engine.denoise import DenoiseStep, Plan, SamplerState, denoise
 from webui.engine.extensions import Runner
 from webui.engine.hires import enlarged
@@ -25,7 +26,6 @@ from webui.engine.prediction import GuidedDenoiser
 from webui.engine.previews import Previewer, previewer
 from webui.engine.receipt import Receipt
 from webui.engine.rows import Row, Rows
-from webui.engine.seeds import Seeds
 from webui.engine.state import SavedJob, UnreadableState
 from webui.engine.stopwatch import Stopwatch
 from webui.engine.upscaling import Upscalers
@@ -129,7 +129,9 @@ class Generation:
                 Sentence("The prompts are longer than one reading, so they were read in {parts} parts.", parts=chunks)
             )
         for before, each in itertools.pairwise(row.passes):
-            if each.continues:
+            if before.is_shared and not each.is_shared:
+                self._receipt.note(Sentence("Went on from step {step} of another picture.", step=before.until))
+            if each.continues and each.components is not before.components:
                 refiner, step = each.components.name, each.before + before.until
                 told = Sentence("The refiner '{name}' took over after step {step}.", name=refiner, step=step)
                 self._receipt.note(told)
@@ -208,8 +210,13 @@ class Generation:
             self._extensions.hold(current.components, current.prompts.tags)
             hooks = self._extensions or None
             with closing(current.denoiser(len(saved.pictures), hooks)) as denoiser:
-                plan = current.plan([_seeds(each, current) for each in saved.pictures], denoiser, latents)
-                plan = replace(plan, hooks=hooks)
+                seeds = [current.seeds(each) for each in saved.pictures]
+                plan = replace(current.plan(seeds, denoiser, latents), hooks=hooks)
+                if state is not None and number > saved.number:
+                    before = [row.passes[number - 1].seeds(each) for each in saved.pictures]
+                    self._extensions.step = _step(state, current, saved.pictures)
+                    denoiser.begin_step(state.index + 1)
+                    state = with_other_noise(state, plan, before, seeds)
                 begun = SavedJob(saved.pictures, state or plan.first_state(), number)
                 preview = yield from self._preview(row, current)
                 taken, state = yield from self._walk(begun, current, plan, denoiser, preview)
@@ -277,8 +284,9 @@ class Generation:
             yield from self._warn(
                 Sentence("Half precision gave no numbers, so the picture was drawn in full precision.")
             )
-        jpeg = preview(step.pred_original[0])
-        yield self._progress(current.phase, pictures[0], current.before + step.index, jpeg)
+        jpeg, *others = (preview(each) for each in step.pred_original)
+        progress = self._progress(current.phase, pictures[0], current.before + step.index, jpeg)
+        yield replace(progress, others=tuple(others))
 
     def _decode(self, pictures: tuple[int, ...], state: SamplerState, row: Row) -> Iterator[Event]:
         latents = finished_latents(state.x, row.passes[-1].sigmas[-1])
@@ -320,17 +328,6 @@ class Generation:
             self._warned.add(told)
             self._receipt.note(told)
             yield Warning(text=told, extension=extension)
-
-
-def _seeds(picture: int, current: Pass) -> Seeds:
-    request, factor = current.words, current.components.factor
-    area = request.seed_resize_height // factor, request.seed_resize_width // factor
-    return Seeds(
-        seed=request.seed_of(picture),
-        variation=request.variation_seed_of(picture),
-        strength=request.variation_strength,
-        area=area if all(area) else None,
-    )
 
 
 def _step(state: SamplerState, current: Pass, pictures: tuple[int, ...]) -> Step:

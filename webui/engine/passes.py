@@ -63,6 +63,19 @@ class Pass:
     """It goes on with the state of the pass before; else it begins with noise, over the latents of that pass if any."""
     before: int = 0
     """Steps of the walks before this one."""
+    is_shared: bool = False
+    """The beginning of a branch: all pictures of the job have it in common, with the seeds of the first."""
+
+    def seeds(self, picture: int) -> Seeds:
+        """Of picture `picture`, 0-based over all batches of the job."""
+        request, factor, number = self.words, self.components.factor, 0 if self.is_shared else picture
+        area = request.seed_resize_height // factor, request.seed_resize_width // factor
+        return Seeds(
+            seed=request.seed_of(number),
+            variation=request.variation_seed_of(number),
+            strength=request.variation_strength,
+            area=area if all(area) else None,
+        )
 
     def denoiser(self, pictures: int, hooks: CallHooks | None = None) -> GuidedDenoiser:
         """Of so many pictures at once. Close it when the pass is over."""

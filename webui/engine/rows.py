@@ -11,6 +11,7 @@ from typing import Any
 
 from webui.contract import Job
 from webui.engine.beginning import Beginning, beginning_of
+from webui.engine.branching import branched
 from webui.engine.extensions import Runner
 from webui.engine.hires import check_upscaler
 from webui.engine.models import Components
@@ -88,16 +89,24 @@ class Rows:
         return tuple(range(picture, last))
 
     def _new(self, picture: int) -> Row:
-        request = self._extensions.prepare(self._request.worded(picture))
+        asked = self._request.worded(picture)
+        request = self._extensions.prepare(asked)
         if isinstance(request, TextToImage) and request.hires:
             check_upscaler(request, self._upscalers)
         self._make_seamless(request, self._components)
         beginning = self._beginning(request)
-        hold, tell = self._extensions.hold, self._tell
-        passes = passes_of(request, self._components, beginning, self._load, hold, tell)
+        passes = self._passes(request, asked, beginning)
         self._make_seamless(request, *(each.components for each in passes))
         used = used_embeddings(each.prompts for each in passes)
         return Row(request=request, beginning=beginning, passes=passes, used=used)
+
+    def _passes(self, request: PictureRequest, asked: PictureRequest, beginning: Beginning) -> tuple[Pass, ...]:
+        """The passes of `asked`, which extensions have prepared as `request`, and of what it branches from."""
+        hold, tell = self._extensions.hold, self._tell
+        own = passes_of(request, self._components, beginning, self._load, hold, tell)
+        if (origin := asked.origin) is None:
+            return own
+        return branched(self._passes(self._extensions.prepare(origin), origin, beginning), own, request.branch_step)
 
     def _make_seamless(self, request: PictureRequest, *components: Components) -> None:
         """For a tiling picture what it draws with, each once, until `close`."""

@@ -23,6 +23,7 @@ from webui.jobs.progress import Live
 from webui.jobs.records import JobRecord
 from webui.jobs.run import SECONDS_BETWEEN_ATTEMPTS, Desk, Run
 from webui.jobs.store import JobStore
+from webui.jobs.strips import Strips
 from webui.jobs.trainings import TrainingFolders
 from webui.sentences import Sentence
 from webui.workers.worker import Worker, WorkerState
@@ -50,6 +51,7 @@ class Scheduler:
         inputs: Inputs,
         outputs: Outputs,
         trainings: TrainingFolders,
+        strips: Strips,
         hub: Hub,
         workers: Sequence[Worker],
         *,
@@ -74,8 +76,8 @@ class Scheduler:
         """How often the first job was overtaken."""
         self._closing = threading.Event()
         self._desk = Desk(
-            store=store, inputs=inputs, outputs=outputs, trainings=trainings, hub=hub, closing=self._closing,
-            models_changed=models_changed, witness=witness,
+            store=store, inputs=inputs, outputs=outputs, trainings=trainings, strips=strips, hub=hub,
+            closing=self._closing, models_changed=models_changed, witness=witness,
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=self._dispatch, args=(worker,), name=f"jobs of {worker.name}", daemon=True)

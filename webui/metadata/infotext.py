@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
+from webui.branches import difference
 from webui.metadata.mapping import read_json
 from webui.params import parameters
 from webui.prompt.weights import sections
@@ -54,6 +55,7 @@ def infotext(
         "Refiner": request.refiner or None,
         "Refiner switch at": _number(request.refiner_switch_at) if request.refiner else None,
         **_of_mask(request),
+        **_of_branch(request, picture),
         **_of_sampling(request),
         "Emphasis": request.emphasis if request.emphasis != "Original" else None,
     }
@@ -111,6 +113,14 @@ def _of_hires(request: PictureRequest) -> dict[str, object]:
         "Hires negative prompt": request.hires_negative_prompt or None,
         "Hires CFG Scale": _number(request.hires_guidance_scale) if request.hires_guidance_scale else None,
     }
+
+
+def _of_branch(request: PictureRequest, picture: int) -> dict[str, object]:
+    if not request.branch_step:
+        return {}
+    origin = difference(request, picture)
+    told = json.dumps(origin, ensure_ascii=False) if origin else None
+    return {"Branch step": request.branch_step, "Branch from": told}
 
 
 def _of_mask(request: PictureRequest) -> dict[str, object]:

@@ -61,6 +61,8 @@ FIELDS: Mapping[str, str] = {
     **SOFT_INPAINTING,
     **OUTPAINTING,
     "Extensions": "extensions",
+    "Branch step": "branch_step",
+    "Branch from": "branch_from",
     **SAMPLING,
 }
 """Key -> field of a request."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from PIL import Image, PngImagePlugin
 
+from webui.branches import difference
 from webui.errors import InvalidRequest
 from webui.metadata import exif
 from webui.metadata.containers import JPEG_MARKER, JPEG_PREFIX, JSON_KEY, TEMPLATES, TEXT_KEY, WEBP_CHUNK, texts_of
@@ -71,6 +72,7 @@ def _own(request: PictureRequest, picture: int) -> str:
     said = request.worded(picture)
     own = {name: value for name, value in to_values(said).items() if name not in NOT_IN_PICTURE}
     own |= {"kind": request.kind, "seed": request.seed_of(picture), "extensions": public_options(request)}
+    own["branch_from"] = difference(said, picture)
     if request.variation_strength:
         own["variation_seed"] = request.variation_seed_of(picture)
     if request.wordings:

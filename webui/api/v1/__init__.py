@@ -13,6 +13,7 @@ from webui.api.v1 import (
     picture_info,
     pictures,
     prompts,
+    strips,
     trainings,
     upscalers,
 )
@@ -23,7 +24,7 @@ def router(app: App) -> APIRouter:
     """Every route of /api/v1."""
     v1 = APIRouter(prefix="/api/v1")
     for resource in (
-        *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
+        *(jobs, trainings, pictures, strips, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
         *(extensions, events),
     ):
         v1.include_router(resource.routes(app))

@@ -1,6 +1,8 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
+import * as branch from "./branch.js";
 import * as canvas from "./canvas.js";
+import { listenToCompare } from "./compare.js";
 import * as dataset from "./dataset.js";
 import { acceptPictures } from "./drop.js";
 import { estimateTime } from "./estimate.js";
@@ -39,6 +41,8 @@ export { book } from "./jobs.js";
 book.open();
 queue.define();
 result.define();
+branch.define();
+listenToCompare();
 canvas.define();
 source.define();
 extras.define();

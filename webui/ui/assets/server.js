@@ -93,6 +93,10 @@ export const getJob = (id) => request(`api/v1/jobs/${encodeURIComponent(id)}`);
 export const getJobs = (limit) => request(`api/v1/jobs?limit=${limit}`);
 /** Those of the named jobs that exist. */
 export const getNamedJobs = (ids) => request(`api/v1/jobs?${new URLSearchParams(ids.map((id) => ["id", id]))}`);
+/** {steps: [{step, preview}]} of a finished picture; the answer never changes. */
+export const getSteps = (id) => request(`api/v1/pictures/${encodeURIComponent(id)}/steps`);
+/** Address of the steps as one moving picture: gif, webp, png or mp4. */
+export const movingUrl = (id, ending) => server(`api/v1/pictures/${encodeURIComponent(id)}/steps.${ending}`);
 export const getStatus = () => request("api/v1/status");
 export const getCheckpoints = () => request("api/v1/checkpoints");
 export const refreshCheckpoints = () => post("api/v1/checkpoints/refresh");
