@@ -3,9 +3,10 @@
 Each checks itself. Knows neither kinds nor how a request is built or refused.
 """
 
+import dataclasses
 import re
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
@@ -154,7 +155,7 @@ class WordingFields:
     """What wildcards and alternatives of the prompts came to. The prompts themselves keep them as they were written."""
 
     wordings: Annotated[dict[str, list[str]], ByServer] = field(default_factory=dict)
-    """Prompt -> its text for each picture; of the prompts that change. Drawn when the request is accepted."""
+    """Prompt -> its text for each picture, of the prompts that change; drawn when the request is accepted."""
 
     @model_validator(mode="after")
     def _are_not_endless(self) -> "WordingFields":
@@ -164,6 +165,15 @@ class WordingFields:
                 most=f"{MOST_CHARACTERS_OF_WORDINGS:,}",
             )
         return self
+
+    def wording(self, picture: int) -> dict[str, str]:
+        """Prompt -> what it says for that picture; of the prompts that hold wildcards or alternatives."""
+        return {name: texts[picture] for name, texts in self.wordings.items()}
+
+    def worded(self, picture: int) -> Self:
+        """The request with the words of that picture in its prompts, and nothing left to draw."""
+        said: dict[str, Any] = {**self.wording(picture), "wordings": {}}
+        return dataclasses.replace(self, **said) if self.wordings else self
 
 
 def public_options(request: ExtensionFields) -> dict[str, dict[str, Option]]:

@@ -43,7 +43,7 @@ MAX_SCHEDULE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, WordingFields, BranchFields, Request):
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, BranchFields, WordingFields, Request):
     """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
@@ -101,12 +101,6 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, W
                 label, value = Sentence(parameters(type(self))[name].param.label), getattr(self, name)
                 raise InvalidRequest("{label} must be a multiple of 8, not {value}.", label=label, value=value)
         self._check_pixels(self.width, self.height)
-        for name, texts in self.wordings.items():
-            if len(texts) != self.pictures:
-                raise InvalidRequest(
-                    "{count} wordings of {name} were given for {pictures} pictures.",
-                    count=len(texts), name=name, pictures=self.pictures,
-                )  # fmt: skip
         return self
 
     @model_validator(mode="after")
@@ -154,15 +148,6 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, W
 
     def variation_seed_of(self, picture: int) -> int:
         return (self.variation_seed + picture) % (MAX_SEED + 1)
-
-    def wording(self, picture: int) -> dict[str, str]:
-        """Prompt -> what it says for that picture; of the prompts that hold wildcards or alternatives."""
-        return {name: texts[picture] for name, texts in self.wordings.items()}
-
-    def worded(self, picture: int) -> Self:
-        """The request with the words of that picture in its prompts, and nothing left to draw."""
-        said: dict[str, Any] = {**self.wording(picture), "wordings": {}}
-        return dataclasses.replace(self, **said) if self.wordings else self
 
     def resolved(self) -> Self:
         drawn = super().resolved()

@@ -113,3 +113,16 @@ def test_a_branch_goes_on_from_the_words_that_its_origins_seed_drew(engine: Engi
     again = build("txt2img", {**of_infotext(told(run(engine, other))[0]).values, "preview": "Off"})
     assert isinstance(again, TextToImage)
     assert np.array_equal(levels(pictures(run(engine, again))[0]), levels(made))
+
+
+def test_a_branch_keeps_the_words_of_its_beginning(engine: Engine) -> None:
+    first = {"prompt": "a red cat", "seed": 3}
+    branch = {"branch_step": 2, "branch_from": {"prompt": "a red cat"}, "seed": 3}
+    whole = run(engine, request(**branch, prompt="a {blue|dark} dog", wordings={"prompt": ["a blue dog"]}))
+    (png,) = pictures(whole).values()
+    (plain,) = pictures(run(engine, request(**branch, prompt="a blue dog"))).values()
+    assert np.array_equal(levels(png), levels(plain))
+    assert not np.array_equal(levels(png), levels(pictures(run(engine, request(**first)))[0]))
+    found = read(png)
+    assert found.unmapped == ()
+    assert found.values["branch_from"] == {"prompt": "a red cat"}

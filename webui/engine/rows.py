@@ -95,19 +95,18 @@ class Rows:
             check_upscaler(request, self._upscalers)
         self._make_seamless(request, self._components)
         beginning = self._beginning(request)
-        passes = self._passes(asked, request, beginning)
+        passes = self._passes(request, asked, beginning)
         self._make_seamless(request, *(each.components for each in passes))
         used = used_embeddings(each.prompts for each in passes)
         return Row(request=request, beginning=beginning, passes=passes, used=used)
 
-    def _passes(self, asked: PictureRequest, request: PictureRequest, beginning: Beginning) -> tuple[Pass, ...]:
-        """Of `asked`, which extensions have prepared as `request`, after those of what it branches from."""
+    def _passes(self, request: PictureRequest, asked: PictureRequest, beginning: Beginning) -> tuple[Pass, ...]:
+        """The passes of `asked`, which extensions have prepared as `request`, and of what it branches from."""
         hold, tell = self._extensions.hold, self._tell
         own = passes_of(request, self._components, beginning, self._load, hold, tell)
         if (origin := asked.origin) is None:
             return own
-        before = self._passes(origin, self._extensions.prepare(origin), beginning)
-        return branched(before, own, asked.branch_step)
+        return branched(self._passes(self._extensions.prepare(origin), origin, beginning), own, request.branch_step)
 
     def _make_seamless(self, request: PictureRequest, *components: Components) -> None:
         """For a tiling picture what it draws with, each once, until `close`."""

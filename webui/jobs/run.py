@@ -268,7 +268,7 @@ class Run:
             self.worker.signal(self.record.id, Signal.CANCEL)
         self._saved.add(image.picture)
         self._desk.strips.keep(self.record.id, image.picture, picture.id)  # before a page hears of the picture
-        self._publish("image", image=picture_json(picture))
+        self._publish("image", image=picture_json(picture, self.record.values))
 
     def _add(self, image: Image, path: str) -> PictureRecord:
         return self._store.add_picture(self.record.id, image, path)

@@ -27,6 +27,7 @@ def routes(app: App) -> APIRouter:
     @router.get("/{picture_id}/info")
     def info(picture_id: str) -> dict[str, Any]:
         """Seed, size and parameters of the picture."""
-        return picture_json(app.picture(picture_id))
+        picture = app.picture(picture_id)
+        return picture_json(picture, app.store.job(picture.job_id).values)
 
     return router

@@ -22,7 +22,7 @@ def unipc(denoise: Denoise, step: Step) -> Stepped:
     history = {"x": x, **dict(zip(REMEMBERED, known, strict=False))}
     if step.sigma_next == 0:
         return Stepped(pred_original, pred_original, history)
-    order = min(_order(step, step.index), len(known))  # a branch with another seed begins without a past
+    order = _order(step, step.index, len(known))
     h = step.log_snr(step.index + 1) - step.log_snr(step.index)
     ratios, differences = _differences(step, step.index, h, known[:order])
     weights = [0.5] if order == 2 else _weights(ratios, h, step.options.unipc_variant)
@@ -34,8 +34,9 @@ def _corrected(step: Step, pred_original: torch.Tensor) -> torch.Tensor:
     """x as UniC sees it now that the model has been asked there: eq. 3 of the paper."""
     if "x" not in step.history:
         return step.x
-    before, order = step.index - 1, _order(step, step.index - 1)
-    known = tuple(step.history[name] for name in REMEMBERED[:order] if name in step.history)
+    before = step.index - 1
+    known = tuple(step.history[name] for name in REMEMBERED if name in step.history)
+    known = known[: _order(step, before, len(known))]
     h = step.log_snr(step.index) - step.log_snr(before)
     ratios, differences = _differences(step, before, h, known)
     differences = [*differences, pred_original - known[0]]
@@ -45,10 +46,9 @@ def _corrected(step: Step, pred_original: torch.Tensor) -> torch.Tensor:
     return ratio * step.history["x"] - math.expm1(-h) * known[0] - change
 
 
-def _order(step: Step, index: int) -> int:
-    """Of the step `index`: what its past allows, and lower towards the end, which is steadier with few steps."""
-    left = len(step.sigmas) - 1 - index
-    return max(1, min(step.options.unipc_order, index + 1, left))
+def _order(step: Step, index: int, known: int) -> int:
+    """Of the step `index`: as many answers as are known there, and lower towards the end, which is steadier."""
+    return min(step.options.unipc_order, known, len(step.sigmas) - 1 - index)
 
 
 def _differences(

@@ -65,7 +65,8 @@ function sendButtons(kind, picture, job) {
 const seedOf = (picture, job) => ("seed" in job.request ? { seed: picture.seed } : {});
 
 function facts(picture, job) {
-  const { request, timings } = job;
+  const { timings } = job;
+  const request = { ...job.request, ...picture.wording };
   const rows = [
     ["param.prompt.label", request.prompt],
     ["param.negative_prompt.label", request.negative_prompt],

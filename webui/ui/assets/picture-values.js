@@ -1,4 +1,4 @@
-// What one picture of a job was made with: the job's request with the picture's own seeds. Draws nothing.
+// What one picture of a job was made with: the job's request with the picture's own seeds and words. Draws nothing.
 
 const SEEDS = 2 ** 32;
 
@@ -9,5 +9,5 @@ export function valuesOfPicture({ picture, job: { request } }) {
   const variation = variation_strength ? { variation_seed: (variation_seed + picture.number) % SEEDS } : {};
   // All pictures of a branch go on from the first one's seeds.
   const origin = branch_step ? { branch_from: { seed, variation_seed, variation_strength, ...branch_from } } : {};
-  return { ...request, seed: picture.seed, ...variation, ...origin };
+  return { ...request, ...picture.wording, seed: picture.seed, ...variation, ...origin };
 }
