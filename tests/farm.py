@@ -15,6 +15,7 @@ from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import JobStore
+from webui.jobs.strips import Strips
 from webui.jobs.trainings import TrainingFolders
 from webui.workers.worker import Worker
 
@@ -34,8 +35,9 @@ class Farm:
         self.outputs = Outputs(folder / "outputs", folder / "unsaved")
         self.hub = Hub(dict)
         self.trainings = TrainingFolders(folder / "training")
+        self.strips = Strips(folder / "strips", lambda: 10)
         self.scheduler = Scheduler(
-            self.store, self.inputs, self.outputs, self.trainings, self.hub, workers, **scheduler_options
+            self.store, self.inputs, self.outputs, self.trainings, self.strips, self.hub, workers, **scheduler_options
         )
 
     def __enter__(self) -> "Farm":

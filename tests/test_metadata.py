@@ -96,16 +96,17 @@ def test_extra_fields_stand_before_the_version_and_bare_when_they_equal_their_ke
 
 SAMPLING = {
     "eta": 0.5, "ddim_eta": 0.25, "s_noise": 1.003, "s_churn": 3.0, "s_tmin": 0.5, "s_tmax": 9.0, "sigma_min": 0.05,
-    "eta_noise_seed_delta": 31337, "sigma_max": 12.0, "rho": 5.0, "discard_next_to_last_sigma": True,
+    "eta_noise_seed_delta": -31337, "unipc_order": 3, "unipc_variant": "bh1",
+    "sigma_max": 12.0, "rho": 5.0, "discard_next_to_last_sigma": True,
 }  # fmt: skip
 
 
 def test_settings_of_the_sampler_are_written_when_they_are_not_the_default_and_come_back():
     text = infotext(request(**SAMPLING), 0, model_hash="x", version="1")
     assert text.endswith(
-        "ENSD: 31337, RNG: CPU, Eta: 0.5, Eta DDIM: 0.25, Sigma churn: 3, Sigma tmin: 0.5, Sigma tmax: 9, "
+        "ENSD: -31337, RNG: CPU, Eta: 0.5, Eta DDIM: 0.25, Sigma churn: 3, Sigma tmin: 0.5, Sigma tmax: 9, "
         "Sigma noise: 1.003, Schedule max sigma: 12, Schedule min sigma: 0.05, Schedule rho: 5, "
-        "Discard penultimate sigma: True, Version: easel 1"
+        "Discard penultimate sigma: True, UniPC variant: bh1, UniPC order: 3, Version: easel 1"
     )
     found = of_infotext(text)
     assert SAMPLING.items() <= found.values.items()

@@ -27,6 +27,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "seed resize": {"seed_resize_width": 96, "seed_resize_height": 48},
     "noise of NVIDIA cards": {"noise_source": "NV"},
     "refiner": {"refiner": "tiny", "refiner_switch_at": 0.4},
+    "hires checkpoint": {"hires": True, "hires_scale": 1.5, "hires_checkpoint": "tiny"},
     "tiling": {"tiling": True},
 }  # fmt: skip
 
@@ -41,8 +42,9 @@ def engine(tiny_models_dir: Any) -> Any:
 @pytest.mark.parametrize("feature", FEATURES)
 def test_a_picture_comes_back_from_our_json_and_from_its_infotext(engine: Any, feature: str) -> None:
     values = dict(FEATURES[feature])
-    if "refiner" in values:
-        values["refiner"] = next(iter(engine._library.passports()))
+    for name in ("refiner", "hires_checkpoint"):
+        if name in values:
+            values[name] = next(iter(engine._library.passports()))
     second = drawn(engine, TextToImage(**COMMON, **values))[1]
     found = read(second)
     assert found.unmapped == ()

@@ -31,6 +31,7 @@ from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.saving import Saving
 from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import ACTIVE, JobStore
+from webui.jobs.strips import Frames, Strips
 from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import job_json, sample_json
 from webui.library import SHELVES, Passport, ShelfItem
@@ -50,6 +51,7 @@ from webui.scripts.shelf import ScriptShelf
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
+from webui.upscalers import SHELF as UPSCALERS
 from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
 from webui.workers.local import LocalWorker
@@ -83,12 +85,13 @@ class App:
             raise
         self.estimates = Estimates(self.store)
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved", self.store.names_of)
+        self.strips = Strips(settings.data_dir / "strips", lambda: self.options.current.strip_megabytes)
         self.hub = Hub(self._snapshot)
         self.gallery = Gallery(
             settings.data_dir,
             settings.outputs_dir,
             known_id=self.store.picture_at,
-            forget=self.store.forget_pictures,
+            forget=self._forget_pictures,
             changed=lambda: self.hub.publish(None, "gallery"),
         )
         self.model_desk = ModelDesk(
@@ -97,7 +100,7 @@ class App:
         self.trainings = TrainingFolders(settings.trainings_dir)
         self.datasets = Datasets(self.train_folders)
         self.inputs = Inputs(settings.data_dir / "inputs")
-        self.prompts = PromptDesk(settings.data_dir / "styles.csv")
+        self.prompts = PromptDesk(settings.data_dir / "styles.csv", settings.wildcards_dir)
         self.presets = Presets(settings.data_dir / "presets.json")
         self.drafts = Drafts(settings.data_dir / "drafts")
         self.extensions = ExtensionDesk(
@@ -112,6 +115,7 @@ class App:
             self.inputs,
             self.outputs,
             self.trainings,
+            self.strips,
             self.hub,
             _workers(settings, engine_factory, self._engines_may_start),
             announce_status=self._announce_status,
@@ -276,8 +280,8 @@ class App:
         return {"checkpoints": self.library.passports(), **others}
 
     def upscalers(self) -> tuple[str, ...]:
-        """Everything that can be named as an upscaler, as it lies in the models folder now."""
-        return upscaler_names(self.settings.models_dir)
+        """Everything that can be named as an upscaler, as it lies in the models folders now."""
+        return upscaler_names(self.library.shelf(UPSCALERS, again=True))
 
     def _witness(self, record: JobRecord, event: Event) -> None:
         """What a running job tells of extensions."""
@@ -307,6 +311,17 @@ class App:
     def picture(self, picture_id: str) -> PictureRecord:
         """Raises `NotFound`."""
         return self.store.picture(picture_id)
+
+    def strip(self, picture_id: str) -> Frames:
+        """The previews of a picture's steps; empty where none were kept, also for pictures that nobody knows."""
+        try:
+            return self.strips.frames(self.store.picture(picture_id).id)
+        except NotFound:
+            return {}
+
+    def _forget_pictures(self, ids: list[str]) -> None:
+        self.store.forget_pictures(ids)
+        self.strips.forget(ids)
 
     def picture_content(self, picture: PictureRecord) -> bytes:
         """The PNG, wherever it is kept or was moved to. Raises `NotFound` when its file was removed."""

@@ -14,6 +14,7 @@
     ├── CannotSaveDataset          the datasets folder does not take a change       HTTP 507
     ├── CannotSaveStyles           the styles file does not take a change           HTTP 507
     ├── CannotSaveSettings         the data folder takes no options, presets, drafts HTTP 507
+    ├── CannotSaveWildcards        the wildcards folder does not take a change      HTTP 507
     ├── CannotSaveInput            the data folder does not take an uploaded picture HTTP 507
     ├── ExtensionError             an extension cannot be installed, enabled or used HTTP 422
     ├── NotOperator                only who reads the console may do this          HTTP 403
@@ -213,6 +214,20 @@ class CannotSaveStyles(UserError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
             "The styles could not be saved to {path}: {reason}. Free space or make the folder writable, then try "
+            "again.",
+            path=path,
+            reason=reason,
+        )
+
+
+class CannotSaveWildcards(UserError):
+    """The wildcards folder does not take a change."""
+
+    status = 507
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            "The wildcard could not be saved to {path}: {reason}. Free space or make the folder writable, then try "
             "again.",
             path=path,
             reason=reason,

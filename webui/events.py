@@ -69,6 +69,11 @@ class Progress(Event):
     total: int
     preview: bytes | None = None
     """JPEG of pred_original."""
+    others: tuple[bytes | None, ...] = ()
+    """The same of the pictures after it that are made at the same time; not for watchers, whom one tells enough."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in super().to_json().items() if name != "others"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """From what somebody asks for to a request that can be carried out here: styles put in, the checkpoint's defaults
-taken, every model and picture that it names looked up. Knows no jobs; trainings have `train_names.settle`.
+taken, wildcards drawn, every model and picture that it names looked up. Knows no jobs; trainings have
+`train_names.settle`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,13 +68,16 @@ class Intake:
         defaults = {name: value for name, value in passport.defaults.items() if name not in others}
         request = resolve(build(kind, {**defaults, **values, "checkpoint": passport.name}))
         assert isinstance(request, PictureRequest)
+        if request.wordings:  # drawn here and nowhere else
+            raise UnknownName("field", "wordings", parameters(type(request)))
         self._check_names(request)
         preview = request.preview if self._options.current.live_previews else "Off"
-        return replace(request, preview=preview, extensions=self._extensions(request.extensions))
+        return self._prompts.worded(replace(request, preview=preview, extensions=self._extensions(request.extensions)))
 
     def _check_names(self, request: PictureRequest) -> None:
-        if request.refiner:
-            self._library.find(request.refiner)
+        for other in (request.refiner, getattr(request, "hires_checkpoint", "")):
+            if other:
+                self._library.find(other)
         if request.vae and request.vae not in self._library.shelf("vae"):
             raise UnknownName("VAE", request.vae, self._library.shelf("vae"))
         if isinstance(request, TextToImage) and request.hires:

@@ -108,6 +108,11 @@ class Options:
         Param(1, 50, step=1, label="Preview every so many steps",
               help="1 shows each step. With larger numbers fewer are drawn, which saves time with the Full preview."),
     ] = 1  # fmt: skip
+    strip_megabytes: Annotated[
+        int,
+        Param(0, 10_000, step=50, label="Room for steps (MB)",
+              help="Previews of a finished picture's steps are kept, to look back at and branch from. 0: none."),
+    ] = 500  # fmt: skip
 
     theme: Annotated[
         str, Param(label="Colours", values=THEMES, help="For browsers in which nobody has chosen any.")
@@ -167,7 +172,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("folder_pattern", "number_files", "file_pattern"),
     ),
     "models": ("default_checkpoint", "model_memory"),
-    "previews": ("live_previews", "preview_every"),
+    "previews": ("live_previews", "preview_every", "strip_megabytes"),
     "page": ("theme", "language", "hidden_tabs", "quick_settings", "title_progress", "sound"),
     "prompts": ("count_tokens", "weight_step", "tag_weight_step"),
     "sending": ("send_seed", "send_size"),

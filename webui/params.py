@@ -51,6 +51,10 @@ class Param(GroupedMetadata):
         return value
 
 
+class ByServer:
+    """Marks a field that the server fills in: it is no parameter, nobody can ask for it."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A field of a request together with what it says about itself."""
@@ -63,7 +67,7 @@ class Parameter:
 
 
 def parameters(request_type: type) -> Mapping[str, Parameter]:
-    """The declared parameters of a request type, in order. Every field must carry a `Param`."""
+    """The declared parameters of a request type, in order. Every field must carry a `Param`, or `ByServer`."""
     return _declared(request_type)
 
 
@@ -74,6 +78,7 @@ def _declared(request_type: type) -> Mapping[str, Parameter]:
         {
             field.name: _parameter(field.name, hints[field.name], _default(field))
             for field in dataclasses.fields(request_type)
+            if ByServer not in get_args(hints[field.name])
         }
     )
 

@@ -30,6 +30,7 @@ LATENT_UPSCALERS = (
 """Ways to enlarge latents themselves (AUTOMATIC1111's names); all other upscalers enlarge pictures."""
 
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
+SAME_CHECKPOINT = "Use same checkpoint"
 """Of a second pass."""
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {
@@ -42,6 +43,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "masked_content": ("fill", "original", "latent noise", "latent nothing"),
     "inpaint_area": ("Whole picture", "Only masked"),
     "noise_source": ("CPU", "NV"),
+    "unipc_variant": ("bh2", "bh1"),
     "hires_sampler": (SAME_SAMPLER, *SAMPLERS),
     "hires_schedule": (SAME_SCHEDULE, *SCHEDULES),
     "size_mode": ("Scale by", "Scale to"),

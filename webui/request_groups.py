@@ -3,15 +3,16 @@
 Each checks itself. Knows neither kinds nor how a request is built or refused.
 """
 
+import dataclasses
 import re
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
 from webui.errors import InvalidRequest
-from webui.params import Param
+from webui.params import ByServer, Param
 from webui.request_base import MAX_SEED, STRICT
 
 Size = tuple[int, int]
@@ -46,9 +47,17 @@ class SamplerFields:
     ] = 0.0
     eta_noise_seed_delta: Annotated[
         int,
-        Param(0, MAX_SEED, step=1, label="Eta noise seed delta (ENSD)",
+        Param(-MAX_SEED, MAX_SEED, step=1, label="Eta noise seed delta (ENSD)",
               help="Added to the seed for all noise after the first; 0: the same generator goes on."),
     ] = 0  # fmt: skip
+    unipc_order: Annotated[
+        int,
+        Param(1, 3, step=1, label="UniPC order",
+              help="How many steps back UniPC looks; AUTOMATIC1111 has 3, 2 is steadier with guidance."),
+    ] = 2  # fmt: skip
+    unipc_variant: Annotated[
+        str, Param(label="UniPC variant", choices="unipc_variant", help="The B(h) of UniPC; AUTOMATIC1111 has bh1.")
+    ] = "bh2"
     sigma_min: Annotated[
         float,
         Param(0.0, 100.0, step=0.001, label="Lowest noise level",
@@ -136,6 +145,37 @@ class ExtensionFields:
         return tuple(value for value in options if isinstance(value, str) and PICTURE_ID.fullmatch(value))
 
 
+PROMPTS = ("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
+"""Fields that are prompts; a kind of request has the first two at least."""
+MOST_CHARACTERS_OF_WORDINGS = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class WordingFields:
+    """What wildcards and alternatives of the prompts came to. The prompts themselves keep them as they were written."""
+
+    wordings: Annotated[dict[str, list[str]], ByServer] = field(default_factory=dict)
+    """Prompt -> its text for each picture, of the prompts that change; drawn when the request is accepted."""
+
+    @model_validator(mode="after")
+    def _are_not_endless(self) -> "WordingFields":
+        if sum(len(text) for texts in self.wordings.values() for text in texts) > MOST_CHARACTERS_OF_WORDINGS:
+            raise InvalidRequest(
+                "The wildcards come to more than {most} characters over all pictures. Make fewer pictures at once.",
+                most=f"{MOST_CHARACTERS_OF_WORDINGS:,}",
+            )
+        return self
+
+    def wording(self, picture: int) -> dict[str, str]:
+        """Prompt -> what it says for that picture; of the prompts that hold wildcards or alternatives."""
+        return {name: texts[picture] for name, texts in self.wordings.items()}
+
+    def worded(self, picture: int) -> Self:
+        """The request with the words of that picture in its prompts, and nothing left to draw."""
+        said: dict[str, Any] = {**self.wording(picture), "wordings": {}}
+        return dataclasses.replace(self, **said) if self.wordings else self
+
+
 def public_options(request: ExtensionFields) -> dict[str, dict[str, Option]]:
     """The options that a picture may tell everybody: without ids of private uploads."""
     told = {
@@ -143,6 +183,22 @@ def public_options(request: ExtensionFields) -> dict[str, dict[str, Option]]:
         for name, named in request.extensions.items()
     }
     return {name: named for name, named in told.items() if named}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BranchFields:
+    """Which picture's first steps a picture has, see `branches.py`."""
+
+    branch_step: Annotated[
+        int,
+        Param(0, 150, step=1, label="Branch step",
+              help="The first so many steps are made with the values of branch_from; 0: it is no branch."),
+    ] = 0  # fmt: skip
+    branch_from: Annotated[
+        dict[OptionName, JsonValue],
+        Param(label="Branch from",
+              help="What the picture that the branch goes on from was made with, as far as it differs."),
+    ] = field(default_factory=dict)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -203,6 +259,11 @@ class HiresFields:
         Param(0, 2048, step=8, label="Resize height to",
               help="The height to enlarge to instead. With both, what stands over is cut off."),
     ] = 0  # fmt: skip
+    hires_checkpoint: Annotated[
+        str,
+        Param(label="Hires checkpoint", max_length=300, suggestions="checkpoints",
+              help="A checkpoint that draws the second pass. Empty: the same."),
+    ] = ""  # fmt: skip
     hires_sampler: Annotated[
         str, Param(label="Hires sampling method", choices="hires_sampler", help="The sampler of the second pass.")
     ] = "Use same sampler"

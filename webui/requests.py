@@ -7,17 +7,20 @@ the one value that is still open, seed -1, into a number. The kinds of training 
 import dataclasses
 import secrets
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_origin
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from webui import branches
 from webui.errors import InvalidRequest, UnknownName
 from webui.model_requests import MODEL_REQUESTS
-from webui.params import Param, Parameter, parameters
+from webui.params import Param, parameters
+from webui.refusals import refusal
 from webui.registry import canonical_sampler, canonical_schedule
 from webui.request_base import MAX_SEED, STRICT, PictureId, Request, of_kinds
 from webui.request_groups import (
+    BranchFields,
     ExtensionFields,
     HiresFields,
     ModelFields,
@@ -26,6 +29,7 @@ from webui.request_groups import (
     SamplerFields,
     Size,
     SoftInpaintingFields,
+    WordingFields,
     hires_sizes,
 )
 from webui.sentences import Sentence
@@ -40,7 +44,7 @@ MAX_SCHEDULE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, Request):
+class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, BranchFields, WordingFields, Request):
     """What every kind of picture needs, from words or from another picture."""
 
     prompt: Annotated[str, Param(label="Prompt", help="What the picture shows.", max_length=20_000)] = ""
@@ -100,6 +104,22 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, R
         self._check_pixels(self.width, self.height)
         return self
 
+    @model_validator(mode="after")
+    def _branch_is_possible(self) -> "PictureRequest":
+        if (origin := self.origin) is not None:
+            branches.check(self, origin)
+        return self
+
+    @property
+    def origin(self) -> Self | None:
+        """The request of the picture whose first `branch_step` steps this one has; None when it is no branch."""
+        return construct(type(self), branches.values_of_origin(self)) if self.branch_step else None
+
+    @property
+    def steps(self) -> int:
+        """Steps that are really made, but for samplers that find their own number."""
+        return self.num_inference_steps
+
     def _check_pixels(self, width: int, height: int) -> None:
         if width * height * self.batch_size > MAX_PIXELS:
             raise InvalidRequest(
@@ -132,9 +152,10 @@ class PictureRequest(NoiseFields, ModelFields, SamplerFields, ExtensionFields, R
 
     def resolved(self) -> Self:
         drawn = super().resolved()
-        if drawn.variation_seed >= 0 or not drawn.variation_strength:
-            return drawn
-        return dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
+        if drawn.variation_seed < 0 and drawn.variation_strength:
+            drawn = dataclasses.replace(drawn, variation_seed=secrets.randbelow(MAX_SEED + 1))
+        least = branches.difference(drawn)
+        return drawn if least == drawn.branch_from else dataclasses.replace(drawn, branch_from=least)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -296,19 +317,20 @@ def build(kind: str, values: Mapping[str, Any]) -> Request:
 
 def construct(request_type: type[Constructed], values: Mapping[str, Any]) -> Constructed:
     """A strict dataclass of `Param`s, a request or the options of an extension, as `build` does it."""
-    if unknown := [name for name in values if name not in parameters(request_type)]:
+    known = {field.name for field in dataclasses.fields(request_type)}  # type: ignore[arg-type]
+    if unknown := [name for name in values if name not in known]:
         raise UnknownName("field", str(unknown[0]), parameters(request_type))
     try:
         return request_type(**_with_canonical_names(request_type, values))
     except ValidationError as error:
-        raise _refusal(request_type, error) from error
+        raise refusal(request_type, error) from error
 
 
 def _with_canonical_names(request_type: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Split an old joined sampler name ("DPM++ 2M Karras") and let whole floats stand for integers."""
     types = {name: declared.type for name, declared in parameters(request_type).items()}
     result: dict[str, Any] = {
-        name: int(value) if types[name] is int and isinstance(value, float) and value.is_integer() else value
+        name: int(value) if types.get(name) is int and isinstance(value, float) and value.is_integer() else value
         for name, value in values.items()
     }
     for prefix in ("", "hires_"):
@@ -320,50 +342,6 @@ def _with_canonical_names(request_type: type, values: Mapping[str, Any]) -> dict
         if isinstance(result.get(f"{prefix}schedule"), str):
             result[f"{prefix}schedule"] = canonical_schedule(result[f"{prefix}schedule"])
     return result
-
-
-def _refusal(request_type: type, error: ValidationError) -> InvalidRequest:
-    """Names the first wrong value and what it may be."""
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    declared = parameters(request_type).get(name)
-    if declared is None:
-        return InvalidRequest("{reason}.", reason=str(first["msg"]))
-    param, label, value = declared.param, Sentence(declared.param.label), repr(str(first.get("input"))[:60])
-    match first["type"]:
-        case "missing":
-            return InvalidRequest(
-                "{label} ({name}) is missing. {help}", label=label, name=name, help=Sentence(param.help)
-            )
-        case "string_pattern_mismatch":
-            return InvalidRequest(
-                "{label} ({name}) cannot be {value}. {help}",
-                label=label, name=name, value=value, help=Sentence(param.help),
-            )  # fmt: skip
-        case "string_too_long":
-            most = f"{param.max_length:,}"
-            return InvalidRequest("{label} ({name}) has {most} characters at most.", label=label, name=name, most=most)
-    return InvalidRequest(
-        "{label} ({name}) must be {possible}, not {value}.",
-        label=label, name=name, possible=_possible(declared), value=value,
-    )  # fmt: skip
-
-
-def _possible(declared: Parameter) -> Sentence:
-    """What a value may be, to complete "it must be …"."""
-    param = declared.param
-    if declared.type is bool:
-        return Sentence("true or false")
-    if get_origin(declared.type) is tuple:
-        return Sentence("a list of names")
-    if declared.type not in (str, int, float):
-        return Sentence("options by extension")
-    if declared.type is str or param.minimum is None or param.maximum is None:
-        return Sentence("text") if declared.type is str else Sentence("a number")
-    least, most = f"{param.minimum:,}", f"{param.maximum:,}"
-    if declared.type is int:
-        return Sentence("a whole number from {least} to {most}", least=least, most=most)
-    return Sentence("a number from {least} to {most}", least=least, most=most)
 
 
 def resolve(request: AnyRequest) -> AnyRequest:

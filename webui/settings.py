@@ -56,5 +56,9 @@ class Settings:
         return self.data_dir / "training"
 
     @property
+    def wildcards_dir(self) -> Path:
+        return self.models_dir / "wildcards"
+
+    @property
     def checkpoints_dir(self) -> Path:
         return self.models_dir / "checkpoints"

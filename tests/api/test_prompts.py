@@ -1,8 +1,9 @@
-"""/prompts and /styles, and styles in a job."""
+"""/prompts, /styles and /wildcards, and what becomes of styles and wildcards in a job."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 from tests.header_only import write_tensors
 from tests.test_tokens import TOKENIZER
 from webui.app import App
+from webui.requests import TextToImage
 
 
 @pytest.fixture
@@ -63,3 +65,89 @@ def test_tokens_are_counted_with_the_checkpoint_s_own_words(client: TestClient, 
     assert answer.json() == {"prompt": {"used": 3, "room": 75}, "negative_prompt": {"used": 76, "room": 150}}
     unknown = client.post("/api/v1/prompts/tokens", json={"checkpoint": "nothing"})
     assert unknown.status_code == 422
+
+
+@pytest.fixture
+def wildcards(client: TestClient, app: App) -> Iterator[None]:
+    for name, text in (("colour", "red\ngreen\nblue\n"), ("animals/cats", "# mine\n__colour__ tabby\nlion")):
+        assert client.put("/api/v1/wildcards", json={"name": name, "text": text}).status_code == 200
+    yield
+    shutil.rmtree(app.settings.wildcards_dir)
+
+
+@pytest.mark.usefixtures("wildcards")
+def test_wildcards_are_listed_read_changed_and_deleted(client: TestClient) -> None:
+    assert client.get("/api/v1/wildcards").json() == {"wildcards": ["animals/cats", "colour"]}
+    told = client.get("/api/v1/wildcards/animals/cats").json()
+    assert told == {"name": "animals/cats", "text": "# mine\n__colour__ tabby\nlion", "lines": 2}
+    changed = client.put("/api/v1/wildcards", json={"name": "animals/cats", "text": "tiger"})
+    assert changed.json() == {"wildcards": ["animals/cats", "colour"]}
+    assert client.get("/api/v1/wildcards/animals/cats").json()["lines"] == 1
+    assert client.delete("/api/v1/wildcards", params={"name": "animals/cats"}).json() == {"wildcards": ["colour"]}
+    assert client.get("/api/v1/wildcards/animals/cats").status_code == 422
+    assert client.put("/api/v1/wildcards", json={"name": "../x", "text": "x"}).status_code == 422
+
+
+@pytest.mark.usefixtures("wildcards", "styles")
+def test_a_roll_shows_what_the_prompts_say_for_each_seed(client: TestClient) -> None:
+    body = {"prompt": "a {__colour__|pale} cat", "styles": ["oil"], "seeds": list(range(40))}
+    rolled = client.post("/api/v1/prompts/rolled", json=body).json()["rolled"]
+    assert [each["seed"] for each in rolled] == body["seeds"]
+    words = {"red", "green", "blue", "pale"}
+    assert {each["prompt"] for each in rolled} == {f"oil painting of a {word} cat" for word in words}
+    assert {each["negative_prompt"] for each in rolled} == {"photo"}
+
+
+@pytest.mark.usefixtures("wildcards")
+def test_every_picture_of_a_job_gets_the_words_of_its_own_seed(client: TestClient, app: App) -> None:
+    values = {"prompt": "a __colour__ cat", "negative_prompt": "{1|2|3|4}", "hires_prompt": "__colour__", "seed": 5}
+    job = client.post("/api/v1/jobs", json={"values": {**values, "batch_size": 6}}).json()
+    assert job["request"]["prompt"] == "a __colour__ cat"
+    assert "wordings" not in job["request"]
+    request = app.store.job(job["id"]).request
+    assert isinstance(request, TextToImage)
+    assert request.wordings.keys() == {"prompt", "negative_prompt", "hires_prompt"}
+    assert len(set(request.wordings["prompt"])) > 1
+    for picture in range(6):
+        alone = client.post("/api/v1/jobs", json={"values": {**values, "seed": 5 + picture}}).json()
+        single = app.store.job(alone["id"]).request
+        assert isinstance(single, TextToImage)
+        assert single.wording(0) == request.wording(picture)
+        said = request.worded(picture)
+        assert said.wordings == {}
+        assert (said.prompt, said.seed_of(picture)) == (f"a {said.hires_prompt} cat", 5 + picture)
+
+
+def test_a_prompt_without_anything_to_draw_is_left_as_it_is(client: TestClient, app: App) -> None:
+    job = client.post("/api/v1/jobs", json={"values": {"prompt": "a {cat} # not __here__", "batch_size": 3}}).json()
+    request = app.store.job(job["id"]).request
+    assert isinstance(request, TextToImage)
+    assert request.worded(2).prompt == "a {cat} \n"
+    job = client.post("/api/v1/jobs", json={"values": {"prompt": "a {cat} # not here"}}).json()
+    assert app.store.job(job["id"]).request == app.store.job(job["id"]).request.resolved()
+    assert job["request"]["prompt"] == "a {cat} # not here"
+
+
+@pytest.mark.usefixtures("wildcards")
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"prompt": "__color__"}, "'color'. Known: animals/cats, colour"),
+        ({"prompt": "__colour__", "wordings": {"prompt": ["red"]}}, "'wordings'"),
+        ({"prompt": "{" + "x" * 15_000 + "|" + "y" * 15_000 + "}" + "__colour__", "seed": 1}, "Prompt"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_words(client: TestClient, values: dict[str, Any], words: str) -> None:
+    answer = client.post("/api/v1/jobs", json={"values": values})
+    assert answer.status_code == 422
+    assert words in answer.json()["error"]["text"]
+
+
+@pytest.mark.usefixtures("wildcards")
+def test_tokens_are_counted_with_the_words_that_were_drawn(client: TestClient, app: App) -> None:
+    folder: Path = app.settings.checkpoints_dir / "one" / "tokenizer"
+    shutil.copytree(TOKENIZER, folder, dirs_exist_ok=True)
+    answer = client.post("/api/v1/prompts/tokens", json={"prompt": "{a red apple|a red apple}"})
+    assert answer.json()["prompt"] == {"used": 3, "room": 75}
+    answer = client.post("/api/v1/prompts/tokens", json={"prompt": "__color__"})
+    assert answer.status_code == 422

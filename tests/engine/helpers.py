@@ -54,11 +54,16 @@ def passport_of(path: Path, **values: Any) -> Passport:
 CPU = Device(torch_device=torch.device("cpu"), name="CPU", dtype=torch.float32)
 
 
+def upscalers_in(folder: Path, device: Device = CPU) -> Upscalers:
+    """Those whose files lie there."""
+    return Upscalers(lambda: {path.stem: path for path in sorted(folder.glob("*.*"))}, device)
+
+
 def engine_of(path: Path, embeddings: Path | None = None, **values: Any) -> PictureEngine:
     """An engine that knows nothing but the checkpoint at `path`."""
     torch.set_num_threads(1)
     shelf = EmbeddingShelf(embeddings) if embeddings else None
-    upscalers = Upscalers(path.parent / "upscalers", CPU)
+    upscalers = upscalers_in(path.parent / "upscalers")
     return PictureEngine(OneCheckpoint(passport_of(path, **values)), CPU, "SDPA", shelf, upscalers=upscalers)
 
 

@@ -150,6 +150,16 @@ def test_a_tag_of_its_kind_makes_it_take_part_and_is_given_to_it(farm: Farm):
     assert "has no effect" not in "".join(warnings(events))
 
 
+def test_each_picture_of_a_batch_gets_the_tags_of_its_own_words(farm: Farm):
+    farm.plant(TAGGED, tags="grain")
+    said = ["a cat <grain:fine:0.5>", "a cat", "a cat <grain:coarse:1>"]
+    events = farm.draw(prompt="a cat {<grain:fine:0.5>|<grain:coarse:1>}", wordings={"prompt": said}, batch_size=3)
+    heard = [event for event in events if isinstance(event, Image | Warning)]
+    assert [event.picture if isinstance(event, Image) else str(event.text) for event in heard] == [
+        "fine 0.5", 0, 1, "coarse 1", 2,
+    ]  # fmt: skip
+
+
 TAGGED = """
 from webui.extension import EngineHooks, Sentence, nullcontext
 

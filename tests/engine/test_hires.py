@@ -1,6 +1,7 @@
 """The second pass: sizes, steps, upscalers, prompts of its own, and going on from anywhere in either pass."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.engine.helpers import Signals, kinds, pictures, request, run
 from webui.contract import Engine, Signal
 from webui.engine.hires import enlarged, hires_shape
 from webui.errors import InvalidRequest
-from webui.events import Checkpoint, Event, Failed, Progress
+from webui.events import Checkpoint, Done, Event, Failed, Progress
 from webui.registry import LATENT_UPSCALERS
 from webui.requests import TextToImage, build
 
@@ -57,7 +58,7 @@ def test_what_stands_over_is_cut_from_both_sides(engine: Any, models_dir: Any) -
     components = engine._models.get(engine._find("epsilon"))
     wanted = hires(hires_width=128, hires_height=96, hires_upscaler="Latent (nearest)")
     latents = torch.arange(8.0)[None, None, :, None].expand(1, 4, 8, 8)
-    larger = enlarged(latents, wanted, components, engine._upscalers).latents
+    larger = enlarged(latents, wanted, components, components, engine._upscalers).latents
     assert larger.shape[1:] == hires_shape(wanted, components) == (4, 12, 16)
     assert larger[0, 0, :, 0].tolist() == [float(row // 2) for row in range(2, 14)]
 
@@ -101,7 +102,7 @@ def test_every_latent_upscaler_is_another(engine: Any) -> None:
     components = engine._models.get(engine._find("epsilon"))
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     made = [
-        enlarged(latents, hires(hires_upscaler=name, hires_scale=1.75), components, engine._upscalers)
+        enlarged(latents, hires(hires_upscaler=name, hires_scale=1.75), components, components, engine._upscalers)
         for name in LATENT_UPSCALERS
     ]
     assert len({each.latents.numpy().tobytes() for each in made}) >= 4
@@ -173,3 +174,38 @@ def test_an_impossible_second_pass_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         build("txt2img", {"hires": True, **values})
     build("txt2img", {"hires": False, **values})
+
+
+def test_another_checkpoint_draws_the_second_pass(engine: Engine) -> None:
+    own, same, other = (run(engine, hires(hires_checkpoint=name)) for name in ("", "epsilon", "sample"))
+    assert pixels(own) == pixels(same) != pixels(other)
+    done = other[-1]
+    assert isinstance(done, Done)
+    assert "The checkpoint 'sample' drew the second pass." in [str(told) for told in done.receipt]
+    unchanged = run(engine, hires(hires_strength=0.0, hires_upscaler="Lanczos", hires_checkpoint="sample"))
+    assert pixels(unchanged) == pixels(run(engine, hires(hires_strength=0.0, hires_upscaler="Lanczos")))
+    wrong = run(engine, hires(hires_checkpoint="nothing"))[-1]
+    assert isinstance(wrong, Failed)
+    assert "nothing" in str(wrong.text)
+
+
+def test_a_refiner_takes_over_from_the_checkpoint_of_the_second_pass(engine: Engine) -> None:
+    both = {"hires_checkpoint": "sample", "refiner": "v_prediction", "refiner_switch_at": 0.5}
+    whole = run(engine, hires(**both))
+    assert isinstance(whole[-1], Done)
+    assert len({pixels(whole), pixels(run(engine, hires(hires_checkpoint="sample")))}) == 2
+
+
+def test_a_checkpoint_of_another_family_takes_the_picture_and_not_the_latents(tmp_path: Path) -> None:
+    from tests.engine.helpers import new_engine
+    from tests.tiny import build_tiny_checkpoint, build_tiny_sdxl
+
+    build_tiny_checkpoint(tmp_path / "checkpoints" / "epsilon")
+    build_tiny_sdxl(tmp_path / "checkpoints" / "xl", seed=1)
+    engine = new_engine(tmp_path)
+    events = run(engine, hires(hires_checkpoint="xl", hires_upscaler="Lanczos"))
+    assert isinstance(events[-1], Done)
+    assert size_of(pictures(events)[0]) == (96, 96)
+    refused = run(engine, hires(hires_checkpoint="xl", hires_upscaler="Latent"))[-1]
+    assert isinstance(refused, Failed)
+    assert "not a latent one" in str(refused.text)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from tests.engine.helpers import ALL_SAMPLERS
 from webui.contract import Job, Signal
+from webui.errors import InvalidRequest
 from webui.events import Checkpoint, Done, Failed, Paused, Progress
 from webui.events import Image as PictureEvent
 from webui.requests import ImageToImage, Inpaint
@@ -183,3 +184,13 @@ def test_what_is_kept_fits_at_every_step() -> None:
     estimate = beginning.guard(Model())(torch.randn(2, 4, 8, 8), 3.0)
     assert torch.equal(estimate * kept, torch.zeros(2, 4, 8, 8))
     assert torch.equal(estimate * (1 - kept), (latents * (1 - kept)).expand(2, -1, -1, -1))
+
+
+@pytest.mark.parametrize("kind", [ImageToImage, Inpaint])
+def test_a_branch_goes_on_from_steps_with_the_same_picture_and_mask(engine: Any, kind: type[ImageToImage]) -> None:
+    whole = drawn(engine, request(kind))[0]
+    assert same(drawn(engine, request(kind, branch_step=2))[0], whole)
+    changed = {"prompt": "a blue dog", "branch_step": 2, "branch_from": {"prompt": "the red cat"}}
+    assert not same(drawn(engine, request(kind, **changed))[0], whole)
+    with pytest.raises(InvalidRequest, match="Denoising strength"):
+        request(kind, branch_step=2, branch_from={"strength": 0.5})

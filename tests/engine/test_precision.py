@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.engine.helpers import Signals, kinds, new_engine, pictures, request, run
+from tests.engine.helpers import Signals, kinds, new_engine, pictures, request, run, upscalers_in
 from tests.engine.test_image_jobs import events as image_events
 from tests.engine.test_image_jobs import mask, noise
 from tests.engine.test_image_jobs import request as from_picture
 from webui.contract import Engine, Signal
 from webui.engine.device import Device
 from webui.engine.engine import PictureEngine
-from webui.engine.upscaling import Upscalers
 from webui.engine.vae import decode
 from webui.events import Checkpoint, Done, Failed, Warning
 from webui.library import Library
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.torch
 def half_engine(models_dir: Path) -> PictureEngine:
     """An engine in fp16, as on a graphics card, on the CPU."""
     device = Device(torch_device=torch.device("cpu"), name="CPU in halves", dtype=torch.float16)
-    upscalers = Upscalers(models_dir / "upscalers", device)
+    upscalers = upscalers_in(models_dir / "upscalers", device)
     made = PictureEngine(Library(models_dir / "checkpoints"), device, "SDPA", upscalers=upscalers)
     made.warm_up("epsilon")
     return made

@@ -87,12 +87,13 @@ def test_the_seed_delta_changes_all_noise_but_the_first_and_brownian(name: str) 
     assert torch.equal(plain.first_state().x, other.first_state().x)
 
 
-def test_the_seed_delta_is_added_to_the_seed() -> None:
-    """So that the noise of seed 3 with delta 4 is what seed 7 draws first."""
-    made = plan("LCM", (2.0, 1.0), delta=4)
+@pytest.mark.parametrize(("delta", "seed"), [(4, 7), (-1, 2), (-5, 2**32 - 2)])
+def test_the_seed_delta_is_added_to_the_seed(delta: int, seed: int) -> None:
+    """So that the noise of seed 3 with delta 4 is what seed 7 draws first; below 0 it goes on from 2^32 down."""
+    made = plan("LCM", (2.0, 1.0), delta=delta)
     state = made.first_state()
     x, clean = result(made, state), Mixture()(state.x, 2.0)
-    expected = torch.randn(SHAPE, generator=torch.Generator().manual_seed(7))
+    expected = torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
     torch.testing.assert_close((x - clean)[0], expected, rtol=0, atol=1e-5)
 
 

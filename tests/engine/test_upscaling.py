@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from tests.engine.helpers import upscalers_in
 from tests.tiny_upscalers import LAYOUTS, build_tiny_compact, build_tiny_rrdb
 from webui.contract import Job, Signal
 from webui.engine import upscaling
 from webui.engine.device import Device
-from webui.engine.upscaling import Upscalers, passes
+from webui.engine.upscaling import passes
 from webui.engine.upscaling.enlarger import Enlarger
 from webui.engine.upscaling.files import load_enlarger
 from webui.engine.upscaling.job import UpscaleJob
@@ -178,7 +179,7 @@ def test_tiles_cover_every_length_evenly() -> None:
 
 def test_where_memory_is_short_tiles_become_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_tiny_rrdb(tmp_path / "x.safetensors", doublings=1)
-    upscalers, real = Upscalers(tmp_path, CPU), Enlarger.__call__
+    upscalers, real = upscalers_in(tmp_path), Enlarger.__call__
 
     def small(self: Enlarger, pixels: torch.Tensor) -> torch.Tensor:
         if pixels.shape[3] > 100:
@@ -234,7 +235,7 @@ def test_no_pass_makes_more_pixels_than_its_limit() -> None:
 def test_the_result_has_exactly_the_size(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     build_tiny_rrdb(tmp_path / "x.safetensors", doublings=1)
     told: list[tuple[int, int]] = []
-    upscalers = Upscalers(tmp_path, CPU)
+    upscalers = upscalers_in(tmp_path)
     result = upscalers.upscale(name, picture(), size, lambda done, total: told.append((done, total)))
     assert (result.size, result.mode) == (size, "RGB")
     count = upscalers.tiles(name, (60, 44), size)
@@ -244,11 +245,11 @@ def test_the_result_has_exactly_the_size(tmp_path: Path, name: str, size: tuple[
 def test_an_unknown_upscaler_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     build_tiny_rrdb(tmp_path / "mine.safetensors")
     with pytest.raises(UnknownName, match="Known: None, Lanczos, Nearest, mine"):
-        Upscalers(tmp_path, CPU).upscale("other", picture(), (70, 33))
+        upscalers_in(tmp_path).upscale("other", picture(), (70, 33))
 
 
 def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
-    upscalers = Upscalers(tmp_path, CPU)
+    upscalers = upscalers_in(tmp_path)
     build_tiny_rrdb(tmp_path / "x.safetensors", doublings=1)
     assert upscalers.tiles("x", (300, 300), (1200, 1200), Tiling(0, 0)) == 2
     build_tiny_rrdb(tmp_path / "x.safetensors", doublings=2)
@@ -263,7 +264,7 @@ def run(folder: Path, signals: Callable[[], Signal | None] = lambda: None, **val
     picture().save(buffer, "PNG")
     request = Upscale(image=ID, **values)
     job = Job(id="job", request=request, inputs={ID: buffer.getvalue()})
-    return list(UpscaleJob(job, request, Upscalers(folder, CPU), signals).events())
+    return list(UpscaleJob(job, request, upscalers_in(folder), signals).events())
 
 
 def result_of(events: list[Event]) -> tuple[ImageEvent, Image.Image]:

@@ -108,6 +108,17 @@ def test_a_tag_draws_another_picture_and_the_next_job_without_it_the_first_one_a
     assert np.array_equal(draw(engine, request(prompt="the red cat<lora:mine:0>"))[0], plain)
 
 
+def test_a_branch_puts_a_lora_in_or_takes_it_out_at_its_step(engine):
+    tagged, plain = "the red cat<lora:mine:1>", "the red cat"
+    drawn = {prompt: draw(engine, request(prompt=prompt))[0] for prompt in (tagged, plain)}
+    for before, after in ((tagged, plain), (plain, tagged)):
+        branch = {"branch_step": 1, "branch_from": {"prompt": before}}
+        levels, _, warnings = draw(engine, request(prompt=after, **branch))
+        assert not any(np.array_equal(levels, each) for each in drawn.values())
+        assert warnings == []
+        assert np.array_equal(draw(engine, request(prompt=before, branch_step=1))[0], drawn[before])
+
+
 def test_the_receipt_tells_how_many_layers_were_applied(engine):
     receipt = told(engine, request(prompt="the red cat<lora:mine:1>"))[-1].receipt
     assert "LoRA “mine”: applied 40/40 layers." in map(str, receipt)

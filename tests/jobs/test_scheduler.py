@@ -214,7 +214,9 @@ def test_the_status_is_read_and_told_by_one_thread_at_a_time(farm: Farm) -> None
         time.sleep(0.02)
         inside.release()
 
-    scheduler = Scheduler(farm.store, farm.inputs, farm.outputs, farm.trainings, farm.hub, [], announce_status=tell)
+    scheduler = Scheduler(
+        farm.store, farm.inputs, farm.outputs, farm.trainings, farm.strips, farm.hub, [], announce_status=tell
+    )
     threads = [threading.Thread(target=scheduler._announce_status) for _ in range(4)]
     for thread in threads:
         thread.start()

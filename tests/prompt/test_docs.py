@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from webui.prompt import limits, wildcards
+from webui.prompt import alternatives, limits, wildcard_files, wildcards
 from webui.prompt.composition import parts
 from webui.prompt.schedule import clock, schedule
 from webui.prompt.weights import EMPHASIS, sections
@@ -56,5 +56,6 @@ def test_limits_are_the_real_ones():
     for number in (limits.MAX_CHARACTERS, limits.MAX_CHARACTERS_OF_STEPS, limits.MAX_PARTS, wildcards.MAX_CHOICES):
         assert f"| {number:,} |" in PAGE
     assert f"| {wildcards.MAX_DEPTH} deep |" in PAGE
-    assert f"| {wildcards.MAX_FILE // 2**20} MB |" in PAGE
+    assert f"| {alternatives.MAX_NESTING} deep |" in PAGE
+    assert f"| {wildcard_files.MAX_FILE // 2**20} MB |" in PAGE
     assert f"±{limits.MAX_WEIGHT:g}" in PAGE

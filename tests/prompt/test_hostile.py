@@ -17,7 +17,25 @@ from webui.prompt.tags import take_tags
 from webui.prompt.weights import sections
 from webui.prompt.wildcards import expand
 
-SIGNS = [*"()[]:|\\<>#,_=-+ .\n", "(", "[", "]", ":", "1.2", ":5]", "|", " AND ", "BREAK", "<lora:", "__w__", "a", "é"]
+SIGNS = [
+    *"()[]{}:|\\<>#,_=-+ .\n",
+    "$$",
+    "2$$",
+    "3::",
+    "(",
+    "[",
+    "]",
+    ":",
+    "1.2",
+    ":5]",
+    "|",
+    " AND ",
+    "BREAK",
+    "<lora:",
+    "__w__",
+    "a",
+    "é",
+]
 odd_texts = st.one_of(
     st.text(st.characters(codec=None), max_size=200),
     st.lists(st.sampled_from(SIGNS), max_size=60).map("".join),
@@ -97,6 +115,7 @@ HOSTILE = {
     "alternation": "a|", "alternation open": "[a|", "tag": "<lora:", "tag begin": "<", "AND": "AND", "break": "BREAK ",
     "spaces": " ", "newlines": "\n", "colon and spaces": ":  ", "number": ":1", "words": "a ", "underscores": "_",
     "wildcard begin": "__a-", "comment": "\n#", "crossing": "([", "closed": "[a]", "comma": "a,", "deep number": "(:1.",
+    "alternatives": "{a|b}", "open alternatives": "{a|", "crossing braces": "{[|", "closing braces": "}|",
 }  # fmt: skip
 
 READERS = {

@@ -1,13 +1,13 @@
-"""Wildcards: the same seed gives the same words, and nothing a file holds can hang or lead out of the folder."""
+"""Wildcards: the same seed gives the same words, and nothing can hang."""
 
-import os
 import time
+from collections import Counter
 
 import pytest
 
 from webui.errors import InvalidRequest, UnknownName
 from webui.prompt.limits import MAX_CHARACTERS
-from webui.prompt.wildcards import MAX_FILE, WildcardFolder, expand
+from webui.prompt.wildcards import expand, may_be_drawn
 
 COLOURS = {"colour": ["red", "green", "blue", "black", "white"], "thing": ["__colour__ cat", "__colour__ dog"]}
 
@@ -65,45 +65,79 @@ def test_wildcards_that_would_never_end_are_refused_at_once(wildcards, words):
     assert time.process_time() - begin < 1
 
 
-def test_a_folder_lists_its_text_files_by_name(tmp_path):
-    (tmp_path / "animals").mkdir()
-    (tmp_path / "animals" / "big cats.txt").write_text("cannot be typed")
-    (tmp_path / "animals" / "cats.txt").write_bytes("\ufeff# mine\r\ntabby\r\n\r\n  고양이  \r\n".encode())
-    (tmp_path / "notes.md").write_text("x")
-    (tmp_path / "..txt").write_text("x")
-    folder = WildcardFolder(tmp_path)
-    assert dict(folder) == {"animals/cats": ("tabby", "고양이")}
-    (tmp_path / "new.txt").write_text("x")
-    assert "new" not in folder
-    folder.refresh()
-    assert "new" in folder
-    (tmp_path / "new.txt").unlink()
-    with pytest.raises(InvalidRequest, match="'new' cannot be read"):
-        folder["new"]
+def test_an_unknown_name_is_told_with_the_names_that_are_most_like_it():
+    many = {f"animal{number}": ["x"] for number in range(300)} | {"hair/colour": ["red"]}
+    with pytest.raises(UnknownName, match=r"'hair/color'. Known: hair/colour\.") as refused:
+        expand("__hair/color__", many, "1")
+    assert "animal" not in str(refused.value)
+    with pytest.raises(UnknownName, match=r"animal0, animal1, animal10, .*…"):
+        expand("__zzz__", many, "1")
 
 
-def test_no_name_leads_out_of_the_folder(tmp_path):
-    (tmp_path / "secret.txt").write_text("secret")
-    inside = tmp_path / "wildcards"
-    inside.mkdir()
-    (inside / "link.txt").symlink_to(tmp_path / "secret.txt")
-    (inside / "nowhere.txt").symlink_to("nothing")
-    (inside / "circle.txt").symlink_to("circle.txt")
-    (inside / "out").symlink_to(tmp_path, target_is_directory=True)
-    os.mkfifo(inside / "pipe.txt")
-    folder = WildcardFolder(inside)
-    assert dict(folder) == {}
-    for name in ("../secret", "out/secret", str(tmp_path / "secret")):
-        assert name not in folder
-    assert expand("__../secret__", folder, "1") == "__../secret__"
+def drawn(prompt, wildcards=COLOURS, count=400):
+    return Counter(expand(prompt, wildcards, str(seed)) for seed in range(count))
 
 
-def test_a_missing_folder_holds_nothing(tmp_path):
-    assert dict(WildcardFolder(tmp_path / "none")) == {}
+def test_one_of_the_alternatives_in_braces_is_taken():
+    assert drawn("a {red|blue |} cat").keys() == {"a red cat", "a blue  cat", "a  cat"}
+    assert drawn("{__colour__|{a|b}}").keys() == {*COLOURS["colour"], "a", "b"}
+    assert drawn("{[cat|dog]|[bird]}").keys() == {"[cat|dog]", "[bird]"}
+    assert drawn("{a [b|c}").keys() == {"a [b", "c"}
+    assert drawn("<lora:{x|y}:0.5>").keys() == {"<lora:x:0.5>", "<lora:y:0.5>"}
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"\xff\x00", "UTF-8"), (b"x" * (MAX_FILE + 1), "larger than 8 MB")])
-def test_a_file_that_is_no_list_of_words_is_refused_when_it_is_used(tmp_path, content, words):
-    (tmp_path / "bad.txt").write_bytes(content)
-    with pytest.raises(InvalidRequest, match=words):
-        expand("__bad__", WildcardFolder(tmp_path), "1")
+def test_a_weight_says_how_often_an_alternative_comes():
+    counted = drawn("{8::a|b|1.0::c|0::d}", count=1000)
+    assert counted.keys() == {"a", "b", "c"}
+    assert 740 < counted["a"] < 860
+    assert drawn("{0::a|0::b}").keys() == {"a", "b"}
+
+
+def test_several_different_ones_can_be_taken_and_joined():
+    assert drawn("{2$$a|b|c}").keys() == {"a, b", "b, a", "a, c", "c, a", "b, c", "c, b"}
+    assert drawn("{2$$ and $$a|b}").keys() == {"a and b", "b and a"}
+    assert drawn("{0-1$$a|b}").keys() == {"", "a", "b"} == drawn("{-1$$a|b}").keys()
+    assert {len(said.split(", ")) for said in drawn("{2-$$a|b|c|d}")} == {2, 3, 4}
+    assert drawn("{9$$a|b}").keys() == {"a, b", "b, a"}
+
+
+def test_several_lines_of_a_wildcard_can_be_taken():
+    said = drawn("{2$$ $$__colour__}")
+    assert all(len(set(words.split())) == 2 and set(words.split()) <= set(COLOURS["colour"]) for words in said)
+    assert len(said) == 20
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["{", "}", "{a}", "{{{masterpiece}}}", "{a} | b", "[a|b]", r"\{a|b\}", r"\{a|b}", "{$$a}", "a | b", "{prompt}"],
+)
+def test_braces_without_alternatives_are_text(prompt):
+    assert expand(prompt, {}, "1") == prompt
+
+
+def test_an_escaped_bar_separates_nothing():
+    assert drawn(r"{a\|b|c}").keys() == {r"a\|b", "c"}
+
+
+@pytest.mark.parametrize(
+    "prompt", ["{a|{b|{c|__colour__}}} __thing__", "{ __open__", r"\{{a|b}\}", "__hair_{red|blue}__", "{{1-2$$a|b}$$|}"]
+)
+def test_what_was_drawn_holds_nothing_more_to_draw(prompt):
+    wildcards = {**COLOURS, "open": ["a|b}"], "hair_red": ["x"], "hair_blue": ["{y|z}"]}
+    for seed in range(20):
+        said = expand(prompt, wildcards, str(seed))
+        assert said == expand(said, wildcards, "another")
+
+
+def test_alternatives_that_lie_too_deep_are_refused_at_once():
+    begin = time.process_time()
+    with pytest.raises(InvalidRequest, match="more than 32 deep"):
+        expand("{a|" * 5_000 + "}" * 5_000, {}, "1")
+    assert time.process_time() - begin < 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "may"), [("a cat", False), ("__a__", True), ("{a|b}", True), ("{2$$a}", True), ("{a}", False)]
+)
+def test_a_quick_look_tells_whether_there_is_anything_to_draw(prompt, may):
+    assert may_be_drawn(prompt) is may

@@ -6,6 +6,7 @@ import pytest
 
 from webui.params import Parameter, parameters
 from webui.requests import TextToImage
+from webui.ui.form import NO_CONTROL
 
 FIELDS = parameters(TextToImage)
 IDS = {
@@ -29,7 +30,7 @@ def make(name: str) -> Any:
     return control("txt2img", FIELDS[name], FIELDS[name].default)
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("checkpoint", "extensions")])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("checkpoint", *NO_CONTROL)])
 def test_a_control_has_the_range_step_and_default_of_its_field(name: str) -> None:
     made, param = make(name), FIELDS[name].param
     assert made.value == FIELDS[name].default

@@ -30,8 +30,9 @@ def controls(told: "Contents") -> "Mapping[str, Control]":
 @pytest.mark.parametrize(("tab", "kind"), [("txt2img", "txt2img"), ("img2img", "img2img"), ("img2img", "inpaint")])
 def test_every_field_of_a_picture_can_be_found(controls: "Mapping[str, Control]", tab: str, kind: str) -> None:
     from webui.ui.controls import element_id
+    from webui.ui.form import NO_CONTROL
 
-    elsewhere = {"checkpoint", "image", "mask", "extensions"}
+    elsewhere = {"checkpoint", "image", "mask", *NO_CONTROL}
     expected = {element_id(tab, name) for name in parameters(REQUESTS[kind]) if name not in elsewhere}
     assert expected - controls.keys() == set()
     assert controls[element_id(tab, "width")]["inside"] == [f"tab_{tab}"]
@@ -70,7 +71,7 @@ def test_everything_has_words_and_known_headings(told: "Contents") -> None:
 
 def test_no_listener_keeps_keys_of_its_own() -> None:
     """Keys that a reader could look for are in keys.js, which the sheet of keys shows."""
-    for name in ("shortcuts.js", "prompt-keys.js", "canvas-panel.js", "gallery-lightbox.js"):
+    for name in ("shortcuts.js", "prompt-keys.js", "canvas-panel.js", "gallery-lightbox.js", "strip.js", "compare.js"):
         source = (ASSETS / name).read_text("utf-8")
         assert "event.key" not in source, name
         assert "meaning(" in source, name

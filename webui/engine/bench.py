@@ -36,7 +36,7 @@ def measure_engine(models_dir: Path, device: str) -> Mapping[str, float]:
     chosen = pick_device(device)
     components = load_checkpoint(passport, chosen, fastest_attention(chosen.torch_device))
 
-    helpers = Helpers(lambda _: components, Upscalers(models_dir / "upscalers", chosen))
+    helpers = Helpers(lambda _: components, Upscalers(dict, chosen))
 
     def draw(preview: str) -> float:
         wanted = replace(request, preview=preview)

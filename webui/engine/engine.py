@@ -29,7 +29,8 @@ from webui.model_requests import ConvertModel, MergeModels, ModelRequest
 from webui.requests import PictureRequest
 from webui.sentences import Sentence
 from webui.upscale_request import Upscale
-from webui.upscalers import FOLDER as UPSCALERS
+from webui.upscalers import SHELF as UPSCALERS
+from webui.upscalers import upscaler_files
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def create_engine(
     embeddings = EmbeddingShelf(
         models_dir / "embeddings", lambda: [item.path for item in models.shelf("embeddings", again=True).values()]
     )
-    upscalers = Upscalers(models_dir / UPSCALERS, chosen)
+    upscalers = Upscalers(lambda: upscaler_files(models.shelf(UPSCALERS, again=True)), chosen)
     attention = fastest_attention(chosen.torch_device)
     extensions = EngineExtensions(shelf, models_dir, models)
     return PictureEngine(

@@ -331,9 +331,11 @@ def _options(folder: Folder, values: Mapping[str, Any]) -> object:
 
 
 def _tags(request: PictureRequest) -> tuple[Tag, ...]:
-    """In any prompt of the request, before it is read in earnest."""
-    prompts = [request.prompt, *([request.hires_prompt] if isinstance(request, TextToImage) else [])]
-    return tuple(tag for prompt in prompts for tag in take_tags(prompt)[1])
+    """In any prompt of the request and of what it branches from, before it is read in earnest."""
+    names = ("prompt", "hires_prompt") if isinstance(request, TextToImage) else ("prompt",)
+    prompts = {said for name in names for said in request.wordings.get(name, [getattr(request, name)])}
+    own = tuple(tag for prompt in prompts for tag in take_tags(prompt)[1])
+    return own if request.origin is None else (*own, *_tags(request.origin))
 
 
 def _lost(tag: Tag) -> Sentence:

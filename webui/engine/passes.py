@@ -1,7 +1,7 @@
 """The passes of a job: a row of walks from noise to latents, each with its model, prompts, sampler and levels.
 
-A pass is the same for all pictures of the job. How they follow one another is known to `generation`, what lies between
-two of them to `hires`, the single step to `denoise`.
+A pass is the same for all pictures of the same words (`rows`). How they follow one another is known to `generation`,
+what lies between two of them to `hires`, the single step to `denoise`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import torch
 from webui.engine.beginning import Beginning
 from webui.engine.denoise import Denoiser, Plan, SamplerState
 from webui.engine.guidance import needs_uncond
-from webui.engine.hires import hires_shape
+from webui.engine.hires import are_alike, check_latents, hires_shape
 from webui.engine.image_channels import blank_channels, is_instructed
 from webui.engine.instructed import InstructedDenoiser, needs_blind
 from webui.engine.latents import LatentShape, latent_shape
@@ -48,6 +48,8 @@ class Pass:
     phase: str
     """What `events.Progress` calls it."""
     components: Components
+    owner: Components
+    """Whose autoencoder reads its latents: the checkpoint before a refiner, mostly `components` themselves."""
     words: PictureRequest
     """The request with the prompts of this pass."""
     timing: Clock
@@ -65,6 +67,19 @@ class Pass:
     """It goes on with the state of the pass before; else it begins with noise, over the latents of that pass if any."""
     before: int = 0
     """Steps of the walks before this one."""
+    is_shared: bool = False
+    """The beginning of a branch: all pictures of the job have it in common, with the seeds of the first."""
+
+    def seeds(self, picture: int) -> Seeds:
+        """Of picture `picture`, 0-based over all batches of the job."""
+        request, factor, number = self.words, self.components.factor, 0 if self.is_shared else picture
+        area = request.seed_resize_height // factor, request.seed_resize_width // factor
+        return Seeds(
+            seed=request.seed_of(number),
+            variation=request.variation_seed_of(number),
+            strength=request.variation_strength,
+            area=area if all(area) else None,
+        )
 
     def denoiser(self, pictures: int, hooks: CallHooks | None = None) -> GuidedDenoiser:
         """Of so many pictures at once. Close it when the pass is over."""
@@ -114,7 +129,8 @@ def passes_of(
     first = _first(request, components, beginning, hold)
     row: tuple[Pass, ...] = (first,)
     if isinstance(request, TextToImage) and request.hires:
-        row = (first, _hires(request, first, hold, tell))
+        second = load(request.hires_checkpoint) if request.hires_checkpoint else components
+        row = (first, _hires(request, first, second, hold, tell))
     if not request.refiner:
         return row
     return *row[:-1], *_refined(row[-1], load(request.refiner), hold)
@@ -131,6 +147,7 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
     return Pass(
         phase=FIRST,
         components=components,
+        owner=components,
         words=request,
         timing=timing,
         prompts=planned_prompts(request, components, timing, request.guidance_scale, hold),
@@ -143,8 +160,10 @@ def _first(request: PictureRequest, components: Components, beginning: Beginning
     )
 
 
-def _hires(request: TextToImage, first: Pass, hold: Hold, tell: Tell) -> Pass:
-    components = first.components
+def _hires(request: TextToImage, first: Pass, components: Components, hold: Hold, tell: Tell) -> Pass:
+    check_latents(request, first.components, components)
+    # A VAE that was chosen stands in for both checkpoints' own, as far as it reads the latents of both.
+    owner = first.components if request.vae and are_alike(first.components, components) else components
     sampler = first.sampler if request.hires_sampler == SAME_SAMPLER else find_sampler(request.hires_sampler)
     schedule = request.schedule if request.hires_schedule == SAME_SCHEDULE else request.hires_schedule
     sigmas: Sigmas = (0.0,)
@@ -164,6 +183,7 @@ def _hires(request: TextToImage, first: Pass, hold: Hold, tell: Tell) -> Pass:
     return Pass(
         phase=HIRES,
         components=components,
+        owner=owner,
         words=words,
         timing=timing,
         prompts=planned_prompts(words, components, timing, guidance_scale, hold),
@@ -239,4 +259,6 @@ def sampler_options(request: PictureRequest) -> SamplerOptions:
         s_tmin=request.s_tmin,
         s_tmax=request.s_tmax,
         s_noise=request.s_noise,
+        unipc_order=request.unipc_order,
+        unipc_variant=request.unipc_variant,
     )

@@ -110,6 +110,24 @@ class PictureNoise:
             return noise
         return slerp(noise, self._source(seeds.variation).draw(noise.shape), seeds.strength)
 
+    def changed(
+        self, noise: torch.Tensor, states: Sequence[torch.Tensor], before: Sequence[Seeds], delta: int = 0
+    ) -> torch.Tensor:
+        """`noise` (pictures, channels, height, width) that is left of pictures whose seeds were `before` and whose
+        generators stand at `states`, as it is with these seeds: another seed gives its own, a variation is mixed in.
+        A new generator goes on as `begin_again` with `delta` says."""
+        rows = []
+        for number, (seeds, old, state) in enumerate(zip(self._seeds, before, states, strict=True)):
+            generator = self._generators[number]
+            if seeds.seed == old.seed:
+                generator.restore(state)
+                rows.append(noise[number].cpu() if seeds == old else self._varied(noise[number].cpu(), seeds))
+                continue
+            rows.append(self._first(seeds, generator))
+            if delta:
+                self._generators[number] = self._source((seeds.seed + delta) % SEEDS)
+        return torch.stack(rows).to(self._device)
+
     def draw(self) -> torch.Tensor:
         """Standard normal noise (pictures, channels, height, width), fp32, drawn on the CPU."""
         return torch.stack([generator.draw(self._shape) for generator in self._generators]).to(self._device)

@@ -34,6 +34,7 @@ from webui.jobs.progress import ProgressMeter
 from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.saving import Saving
 from webui.jobs.store import JobStore
+from webui.jobs.strips import Strips
 from webui.jobs.trainings import TrainingFolders
 from webui.jobs.view import picture_json, sample_json
 from webui.sentences import Sentence
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_STATES = 1.0
 """The engine's state is stored at most this often: each write waits for the disk."""
+OF_STRIPS = ("sampling", "hires")
+"""Phases whose previews are steps of a picture."""
 SECONDS_BETWEEN_ATTEMPTS = 1.0
 """When the database does not take a change."""
 
@@ -58,6 +61,7 @@ class Desk:
     outputs: Outputs
     saving: Saving
     trainings: TrainingFolders
+    strips: Strips
     hub: Hub
     closing: threading.Event
     """Set when the server ends."""
@@ -126,6 +130,7 @@ class Run:
         match event:
             case Progress():
                 live = self.meter.follow(event)
+                self._add_to_strips(event)
                 self._publish("progress", **live.progress, preview=event.to_json()["preview"])
             case Checkpoint(state=state):
                 self._keep_state(state)
@@ -157,6 +162,13 @@ class Run:
                 self._insist(lambda: self._store.keep_result(job_id, path))
                 self._publish("result", result=path)
                 self._desk.models_changed()
+
+    def _add_to_strips(self, event: Progress) -> None:
+        if event.phase not in OF_STRIPS or self.record.training:
+            return
+        for picture, jpeg in enumerate((event.preview, *event.others), start=event.picture):
+            if jpeg is not None:
+                self._desk.strips.add(self.record.id, picture, event.step, jpeg)
 
     def _end(self, event: Event) -> None:
         """React to one of `FINAL`."""
@@ -222,6 +234,7 @@ class Run:
         )
         if record is None:  # something else ended it first, and the store is right
             return
+        self._desk.strips.drop(self.record.id)
         if state is not JobState.FAILED:
             self._desk.trainings.end(self.record.id)
         told = {} if text is None else {"error": error, **text.to_json()}
@@ -260,7 +273,8 @@ class Run:
             log.error("job %s: %s", self.record.id, self._refusal)
             self.worker.signal(self.record.id, Signal.CANCEL)
         self._saved.add(image.picture)
-        self._publish("image", image=picture_json(picture))
+        self._desk.strips.keep(self.record.id, image.picture, picture.id)  # before a page hears of the picture
+        self._publish("image", image=picture_json(picture, self.record.values))
 
     def _add(self, image: Image, path: str) -> PictureRecord:
         return self._store.add_picture(self.record.id, image, path)

@@ -24,6 +24,7 @@ from webui.jobs.records import JobRecord
 from webui.jobs.run import SECONDS_BETWEEN_ATTEMPTS, Desk, Run
 from webui.jobs.saving import Saving
 from webui.jobs.store import JobStore
+from webui.jobs.strips import Strips
 from webui.jobs.trainings import TrainingFolders
 from webui.sentences import Sentence
 from webui.workers.worker import Worker, WorkerState
@@ -51,6 +52,7 @@ class Scheduler:
         inputs: Inputs,
         outputs: Outputs,
         trainings: TrainingFolders,
+        strips: Strips,
         hub: Hub,
         workers: Sequence[Worker],
         *,
@@ -76,7 +78,8 @@ class Scheduler:
         """How often the first job was overtaken."""
         self._closing = threading.Event()
         self._desk = Desk(
-            store=store, inputs=inputs, outputs=outputs, saving=saving or Saving(), trainings=trainings, hub=hub,
+            store=store, inputs=inputs, outputs=outputs, saving=saving or Saving(), trainings=trainings, strips=strips,
+            hub=hub,
             closing=self._closing, models_changed=models_changed, witness=witness,
         )  # fmt: skip
         self._threads = [

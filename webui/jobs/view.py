@@ -1,6 +1,6 @@
 """Rows of the store as the JSON that the page and the API show."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from webui.jobs.progress import Live
@@ -19,7 +19,8 @@ def job_json(
     """A job. `ahead`: queued jobs that come before it; `live`: its progress, when it runs or is paused.
 
     `aside`: a training that makes room for pictures, or is about to, and goes on by itself. `estimate`: seconds that
-    the whole job takes by this machine's history, where that says anything.
+    the whole job takes by this machine's history, where that says anything. What the server drew for the request is
+    told with the pictures: here it would be as long as the whole batch's prompts.
     """
     return {
         "id": record.id,
@@ -28,7 +29,7 @@ def job_json(
         "position": ahead,
         "aside": aside,
         "summary": record.summary,
-        "request": dict(record.values),
+        "request": {name: value for name, value in record.values.items() if name != "wordings"},
         "created": record.created,
         "started": record.started,
         "finished": record.finished,
@@ -36,7 +37,7 @@ def job_json(
         "progress": live.progress if live else None,
         "preview": live.preview if live else None,
         "estimate": estimate,
-        "pictures": [picture_json(picture) for picture in pictures],
+        "pictures": [picture_json(picture, record.values) for picture in pictures],
         "warnings": [warning.to_json() for warning in record.warnings],
         "receipt": [told.to_json() for told in record.receipt],
         "error": {"kind": record.error, **record.text.to_json()} if record.error and record.text else None,
@@ -49,7 +50,9 @@ def sample_json(job_id: str, step: int) -> dict[str, Any]:
     return {"step": step, "url": f"/api/v1/jobs/{job_id}/samples/{step}"}
 
 
-def picture_json(picture: PictureRecord) -> dict[str, Any]:
+def picture_json(picture: PictureRecord, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A picture of a job with those values. `wording`: prompt -> what it said for this picture, if words were drawn."""
+    wordings: Mapping[str, Sequence[str]] = values.get("wordings", {})
     return {
         "id": picture.id,
         "job": picture.job_id,
@@ -59,5 +62,6 @@ def picture_json(picture: PictureRecord) -> dict[str, Any]:
         "height": picture.height,
         "url": f"/api/v1/pictures/{picture.id}",
         "parameters": picture.parameters,
+        "wording": {name: texts[picture.number] for name, texts in wordings.items()},
         "created": picture.created,
     }

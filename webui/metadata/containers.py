@@ -18,6 +18,8 @@ from webui.metadata import exif
 TEXT_KEY = "parameters"
 """PNG text chunk that AUTOMATIC1111 and every tool after it reads; EXIF texts are found under it too."""
 JSON_KEY = "easel"
+TEMPLATES = "templates"
+"""In our JSON: prompt -> how it was written, of those with wildcards or alternatives."""
 MAX_TEXT = 1_000_000
 """Bytes of one text, unpacked. Longer ones are not read: no real one comes near."""
 MAX_TOTAL = 4 * MAX_TEXT

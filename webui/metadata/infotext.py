@@ -9,10 +9,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
+from webui.branches import difference
 from webui.metadata.mapping import read_json
 from webui.params import parameters
 from webui.prompt.weights import sections
-from webui.registry import SAME_SAMPLER, SAME_SCHEDULE, canonical_sampler
+from webui.registry import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE, canonical_sampler
 from webui.request_groups import public_options
 from webui.requests import ImageToImage, Inpaint, PictureRequest, TextToImage
 
@@ -32,6 +33,7 @@ def infotext(
 
     `extra` comes before the version, in its order: what extensions and later features add.
     """
+    request = request.worded(picture)
     own: dict[str, object] = {
         "Steps": request.num_inference_steps,
         "Sampler": request.sampler,
@@ -53,6 +55,7 @@ def infotext(
         "Refiner": request.refiner or None,
         "Refiner switch at": _number(request.refiner_switch_at) if request.refiner else None,
         **_of_mask(request),
+        **_of_branch(request, picture),
         **_of_sampling(request),
         "Emphasis": request.emphasis if request.emphasis != "Original" else None,
     }
@@ -103,12 +106,21 @@ def _of_hires(request: PictureRequest) -> dict[str, object]:
         "Hires resize": f"{request.hires_width}x{request.hires_height}" if is_size else None,
         "Hires steps": request.hires_steps or None,
         "Hires upscaler": request.hires_upscaler,
+        "Hires checkpoint": request.hires_checkpoint or None,
         "Hires sampler": request.hires_sampler if request.hires_sampler != SAME_SAMPLER else None,
         "Hires schedule type": request.hires_schedule if request.hires_schedule != SAME_SCHEDULE else None,
         "Hires prompt": request.hires_prompt or None,
         "Hires negative prompt": request.hires_negative_prompt or None,
         "Hires CFG Scale": _number(request.hires_guidance_scale) if request.hires_guidance_scale else None,
     }
+
+
+def _of_branch(request: PictureRequest, picture: int) -> dict[str, object]:
+    if not request.branch_step:
+        return {}
+    origin = difference(request, picture)
+    told = json.dumps(origin, ensure_ascii=False) if origin else None
+    return {"Branch step": request.branch_step, "Branch from": told}
 
 
 def _of_mask(request: PictureRequest) -> dict[str, object]:
@@ -160,6 +172,8 @@ SAMPLING: Mapping[str, str] = {
     "Schedule min sigma": "sigma_min",
     "Schedule rho": "rho",
     "Discard penultimate sigma": "discard_next_to_last_sigma",
+    "UniPC variant": "unipc_variant",
+    "UniPC order": "unipc_order",
 }
 """Key -> field of the request, in A1111's order; written when the value is not the default."""
 
@@ -273,7 +287,7 @@ _DEFAULTS: Mapping[str, str | int | bool] = {
     "Hires resize-1": 0, "Hires resize-2": 0,
     "Hires sampler": SAME_SAMPLER,
     "Hires schedule type": SAME_SCHEDULE,
-    "Hires checkpoint": "Use same checkpoint",
+    "Hires checkpoint": SAME_CHECKPOINT,
     "Hires prompt": "", "Hires negative prompt": "",
     "Mask mode": "Inpaint masked",
     "Masked content": "original",

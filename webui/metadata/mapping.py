@@ -82,7 +82,7 @@ class Mapped:
             self._take_sampler(name, value)
         elif field == "schedule":
             self._take_schedule(name, value)
-        elif field == "extensions":
+        elif field in ("extensions", "branch_from"):
             self._values[field] = read_json(value) if isinstance(value, str) else value
         elif declared.type in (int, float):
             self._take_number(name, declared, value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.metadata.comfyui import read_graph
-from webui.metadata.containers import JSON_KEY, TEXT_KEY, Texts, texts_of
+from webui.metadata.containers import JSON_KEY, TEMPLATES, TEXT_KEY, Texts, texts_of
 from webui.metadata.fooocus import read_fooocus
 from webui.metadata.infotext import split
 from webui.metadata.invokeai import read_invokeai
@@ -88,6 +88,8 @@ def _own(texts: Mapping[str, str]) -> Mapped | None:
     mapped.parameters = texts.get(TEXT_KEY, "")
     show_all(mapped, split(mapped.parameters)[2].items())
     known = parameters(REQUESTS[kind])
+    for name, template in as_object(found.pop(TEMPLATES, None)).items():
+        mapped.show(f"Template of {name}", template)
     for name, value in found.items():
         if name in ("image", "mask"):
             continue  # a person gives them anew

@@ -15,6 +15,7 @@ from webui.metadata.infotext import (
     split,
 )
 from webui.metadata.mapping import Mapped, show_all
+from webui.registry import SAME_CHECKPOINT
 from webui.requests import ImageToImage, Inpaint, TextToImage
 
 FIELDS: Mapping[str, str] = {
@@ -48,6 +49,7 @@ FIELDS: Mapping[str, str] = {
     "Hires resize-2": "hires_height",
     "Hires steps": "hires_steps",
     "Hires upscaler": "hires_upscaler",
+    "Hires checkpoint": "hires_checkpoint",
     "Hires sampler": "hires_sampler",
     "Hires schedule type": "hires_schedule",
     "Hires prompt": "hires_prompt",
@@ -59,6 +61,8 @@ FIELDS: Mapping[str, str] = {
     **SOFT_INPAINTING,
     **OUTPAINTING,
     "Extensions": "extensions",
+    "Branch step": "branch_step",
+    "Branch from": "branch_from",
     **SAMPLING,
 }
 """Key -> field of a request."""
@@ -112,8 +116,8 @@ def of_infotext(text: str) -> Mapped:
 def _take(mapped: Mapped, key: str, field: str, value: object) -> None:
     if field == "strength" and mapped.kind == TextToImage.kind:
         field = "hires_strength"
-    if field == "refiner":
-        value = _HASH.sub("", str(value))
+    if field in ("refiner", "hires_checkpoint"):
+        value = _HASH.sub("", "" if value == SAME_CHECKPOINT else str(value))
     if field == "vae" and mapped.tool != "Easel":
         mapped.without_setting(key, value)  # names of files in other places
     else:

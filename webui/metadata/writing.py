@@ -10,13 +10,14 @@ from typing import Literal
 
 from PIL import Image, PngImagePlugin
 
+from webui.branches import difference
 from webui.errors import InvalidRequest
 from webui.metadata import exif
-from webui.metadata.containers import JPEG_MARKER, JPEG_PREFIX, JSON_KEY, TEXT_KEY, WEBP_CHUNK, texts_of
+from webui.metadata.containers import JPEG_MARKER, JPEG_PREFIX, JSON_KEY, TEMPLATES, TEXT_KEY, WEBP_CHUNK, texts_of
 from webui.request_groups import public_options
 from webui.requests import PictureRequest, to_values
 
-NOT_IN_PICTURE = ("preview", "batch_count", "batch_size", "seed", "image", "mask")
+NOT_IN_PICTURE = ("preview", "batch_count", "batch_size", "seed", "image", "mask", "wordings")
 """What does not describe one picture (its own seed is written instead), and ids of private uploads."""
 TELLING_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME")
 MAX_SEGMENT = 65_533
@@ -80,10 +81,14 @@ def without_texts(png: bytes) -> bytes:
 
 
 def _own(request: PictureRequest, picture: int) -> str:
-    own = {name: value for name, value in to_values(request).items() if name not in NOT_IN_PICTURE}
+    said = request.worded(picture)
+    own = {name: value for name, value in to_values(said).items() if name not in NOT_IN_PICTURE}
     own |= {"kind": request.kind, "seed": request.seed_of(picture), "extensions": public_options(request)}
+    own["branch_from"] = difference(said, picture)
     if request.variation_strength:
         own["variation_seed"] = request.variation_seed_of(picture)
+    if request.wordings:
+        own[TEMPLATES] = {name: getattr(request, name) for name in request.wordings}
     return json.dumps(own, ensure_ascii=False)
 
 

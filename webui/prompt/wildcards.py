@@ -1,23 +1,23 @@
-"""Wildcards: `__name__` -> one line of NAME.txt, the same one for the same seed.
+"""Draws the words of a prompt: `__name__` -> one line of NAME.txt, `{a|b}` -> one of both, the same for the same seed.
 
-A name is a key of the list of files that were found, never a path. What a line says may hold wildcards again.
+A name is a key of the list of files that were found (`wildcard_files`), never a path. What is drawn may hold wildcards
+and alternatives again.
 """
 
+import difflib
 import hashlib
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from webui.errors import InvalidRequest, UnknownName
-from webui.prompt.limits import MAX_CHARACTERS, check_length, told
+from webui.prompt.alternatives import Alternatives, Option, alternatives
+from webui.prompt.limits import MAX_CHARACTERS, NAMES_TOLD, check_length, told
 
 MAX_DEPTH = 16
 """Wildcards inside wildcards: deeper ones lead to themselves."""
 MAX_CHOICES = 10_000
-"""Wildcards that one prompt may hold, those inside wildcards included."""
-MAX_FILE = 8 * 2**20
-"""Bytes. A million lines; what is larger is no list of words."""
+"""Wildcards and alternatives that one prompt may hold, those inside others included."""
 
 _WILDCARD = re.compile(r"(?<!\\)__([^\W_][\w/-]*?)__")
 
@@ -25,13 +25,31 @@ Wildcards = Mapping[str, Sequence[str]]
 """Name -> its lines."""
 
 
-def expand(prompt: str, wildcards: Wildcards, key: str) -> str:
-    r"""The prompt with a line in the place of each wildcard; `\__name__` stays text.
+def can_be_typed(name: str) -> bool:
+    """Whether `__name__` would be read as that wildcard."""
+    match = _WILDCARD.match(f"__{name}__")
+    return match is not None and match[1] == name and "//" not in name and not name.endswith("/")
 
-    `key` decides which lines: the same key and files, the same text, whatever else the prompt holds after it.
+
+def may_be_drawn(prompt: str) -> bool:
+    """Whether `expand` could change it: a quick look that is now and then wrong with a yes."""
+    return _WILDCARD.search(prompt) is not None or ("{" in prompt and ("|" in prompt or "$$" in prompt))
+
+
+def expand(prompt: str, wildcards: Wildcards, key: str) -> str:
+    r"""The prompt with words in the place of each wildcard and of alternatives; `\__name__` and `\{a|b\}` stay text.
+
+    `key` decides which words: the same key and files, the same text, whatever else the prompt holds after it. The
+    result holds nothing more to draw: expanding it again gives it again.
     Raises `UnknownName`, or `InvalidRequest` for an empty wildcard, one that leads to itself, and a text too long.
     """
-    return check_length(_Expansion(wildcards, key).of(prompt, MAX_DEPTH))
+    expansion = _Expansion(wildcards, key)
+    for _ in range(MAX_DEPTH):  # more than once only where what was drawn makes a new one with what stands beside it
+        text = check_length(expansion.of(prompt, MAX_DEPTH))
+        if text == prompt:
+            return text
+        prompt = text
+    raise _too_deep(prompt)
 
 
 class _Expansion:
@@ -40,20 +58,54 @@ class _Expansion:
     def __init__(self, wildcards: Wildcards, key: str) -> None:
         self._wildcards = wildcards
         self._key = key
-        self._read: dict[str, Sequence[str]] = {}
         self._choices = 0
         self._length = 0
 
     def of(self, text: str, depth: int) -> str:
+        said: list[str] = []
+        position = 0
+        for group in alternatives(text):
+            said += self._wildcards_of(text[position : group.begin], depth), self._taken(group, depth)
+            position = group.end
+        return "".join(said) + self._wildcards_of(text[position:], depth)
+
+    def _wildcards_of(self, text: str, depth: int) -> str:
         return _WILDCARD.sub(lambda match: self._line(match[1], depth), text)
 
     def _line(self, name: str, depth: int) -> str:
         if not depth:
-            raise InvalidRequest(
-                "The wildcard '{name}' leads to itself, or lies more than {most} wildcards deep.",
-                name=name[:80],
-                most=MAX_DEPTH,
-            )
+            raise _too_deep(name)
+        number = self._draw(name)
+        lines = self._lines(name)
+        return self._said(lines[number % len(lines)], depth - 1)
+
+    def _taken(self, group: Alternatives, depth: int) -> str:
+        """As many different options as the group asks for, in the order in which they are drawn."""
+        options = list(group.options)
+        if len(options) == 1 and (only := _WILDCARD.fullmatch(options[0].text.strip())) and depth:
+            options = [Option(line) for line in self._lines(only[1])]
+            depth -= 1
+        amount = group.least
+        if group.most > group.least:
+            amount += self._draw("$$") % (group.most - group.least + 1)
+        said = [self._said(self._option(options), depth) for _ in range(min(amount, len(options)))]
+        return group.joiner.join(said)
+
+    def _option(self, options: list[Option]) -> str:
+        """Draw one by its weight and take it out; options of weight 0 come when nothing else is left."""
+        number = self._draw("{") / 2**64
+        weights = [option.weight for option in options]
+        if not any(weights):
+            weights = [1.0] * len(options)
+        *sums, total = accumulate(weights)
+        return options.pop(sum(border <= number * total for border in sums)).text
+
+    def _said(self, text: str, depth: int) -> str:
+        self._length += len(text)
+        return self.of(text, depth)
+
+    def _draw(self, name: str) -> int:
+        """0 to 2**64 - 1; another number for each draw."""
         self._choices += 1
         if self._choices > MAX_CHOICES or self._length > MAX_CHARACTERS:
             raise InvalidRequest(
@@ -61,86 +113,32 @@ class _Expansion:
                 choices=f"{MAX_CHOICES:,}",
                 characters=f"{MAX_CHARACTERS:,}",
             )
-        lines = self._lines(name)
-        chosen = lines[_number(f"{self._key}/{self._choices}/{name}") % len(lines)]
-        self._length += len(chosen)
-        return self.of(chosen, depth - 1)
+        return _number(f"{self._key}/{self._choices}/{name}")
 
     def _lines(self, name: str) -> Sequence[str]:
-        if name not in self._read:
-            if name not in self._wildcards:
-                raise UnknownName("wildcard", name, told(self._wildcards))
-            self._read[name] = self._wildcards[name]
-            if not self._read[name]:
-                raise InvalidRequest("The wildcard '{name}' has no line. Write one word or phrase per line.", name=name)
-        return self._read[name]
+        if name not in self._wildcards:
+            raise UnknownName("wildcard", name, nearest(name, self._wildcards))
+        lines = self._wildcards[name]
+        if not lines:
+            raise InvalidRequest("The wildcard '{name}' has no line. Write one word or phrase per line.", name=name)
+        return lines
+
+
+def nearest(name: str, wildcards: Wildcards) -> list[str]:
+    """Of many names those that are most like it, for a message; the first ones when none is."""
+    names = list(wildcards)[:10_000]
+    close = difflib.get_close_matches(name[:80], names, NAMES_TOLD // 4) if len(names) > NAMES_TOLD else []
+    return close or told(names)
+
+
+def _too_deep(name: str) -> InvalidRequest:
+    return InvalidRequest(
+        "The wildcard '{name}' leads to itself, or lies more than {most} wildcards deep.",
+        name=name[:80],
+        most=MAX_DEPTH,
+    )
 
 
 def _number(key: str) -> int:
     """A number that looks drawn by chance; unlike `random`'s it is the same in every version of Python."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8], "big")
-
-
-class WildcardFolder(Mapping[str, Sequence[str]]):
-    """The .txt files of a folder and its folders: `animals/cats.txt` is `__animals/cats__`.
-
-    The list is taken at `refresh`; a file is read when it is asked for. Links that lead out of the folder are left out.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: Mapping[str, Path] = {}
-        self.refresh()
-
-    def refresh(self) -> None:
-        self._files = dict(sorted(_text_files(self._folder)))
-
-    def __getitem__(self, name: str) -> Sequence[str]:
-        """The lines without empty ones and comments (#). Raises `KeyError`; `InvalidRequest` for an unusable file."""
-        content = _content(name, self._files[name])
-        lines = (line.strip() for line in content.splitlines())
-        return tuple(line for line in lines if line and not line.startswith("#"))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-def _text_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    inside = folder.resolve()
-    for where, _, names in os.walk(folder, followlinks=False):
-        for name in names:
-            path = Path(where, name)
-            key = path.relative_to(folder).with_suffix("").as_posix()
-            if path.suffix.lower() == ".txt" and _WILDCARD.fullmatch(f"__{key}__") and _is_within(path, inside):
-                yield key, path
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    try:
-        return path.resolve(strict=True).is_relative_to(folder) and path.is_file()
-    except (OSError, RuntimeError):  # a link to nothing, or to itself
-        return False
-
-
-def _content(name: str, path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InvalidRequest("The wildcard '{name}' cannot be read: {reason}.", name=name, reason=reason) from error
-    if len(content) > MAX_FILE:
-        raise InvalidRequest(
-            "The file of the wildcard '{name}' is larger than {most} MB. Keep words in it, one per line.",
-            name=name,
-            most=MAX_FILE // 2**20,
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(
-            "The file of the wildcard '{name}' is not UTF-8 text. Save it as UTF-8.", name=name
-        ) from error

@@ -53,7 +53,7 @@ def run_json(
         "eta": left,
         "columns": run.columns,
         "cells": sorted(shown, key=lambda cell: int(cell["place"])),
-        "pictures": [picture_json(picture) for picture in made],
+        "pictures": [picture_json(picture, {}) for picture in made],
         "error": {"kind": run.error, **run.text.to_json()} if run.error and run.text else None,
     }
 
@@ -68,7 +68,9 @@ def _cell_json(
         "job": cell.job_id,
         "state": "waiting" if job is None else job.state.value,
         "error": {"kind": job.error, **job.text.to_json()} if job and job.error and job.text else None,
-        "pictures": [picture_json(picture) for picture in pictures.get(cell.job_id or "", ())],
+        "pictures": [
+            picture_json(picture, job.values if job else {}) for picture in pictures.get(cell.job_id or "", ())
+        ],
     }
 
 

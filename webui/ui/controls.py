@@ -25,6 +25,7 @@ ELEMENT_IDS: Mapping[str, str] = {
     "hires_width": "hr_resize_x",
     "hires_height": "hr_resize_y",
     "hires_strength": "denoising_strength",
+    "hires_checkpoint": "hr_checkpoint",
     "hires_sampler": "hr_sampler",
     "hires_schedule": "hr_scheduler",
     "hires_negative_prompt": "hires_neg_prompt",

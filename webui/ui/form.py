@@ -16,8 +16,8 @@ from webui.registry import CHOICES
 from webui.requests import REQUESTS
 
 SCRIPT = "easel/easel.js"
-OPTIONS = "extensions"
-"""The field that has no control of its own: what extensions are told."""
+NO_CONTROL = ("extensions", "branch_step", "branch_from")
+"""Fields without a control of their own: what extensions are told, and the branch (assets/branch.js)."""
 
 
 def call(function: str, *arguments: Any) -> str:
@@ -51,7 +51,7 @@ class Form:
 
     @property
     def fields(self) -> Mapping[str, Parameter]:
-        own = {name: field for name, field in parameters(REQUESTS[self.kind]).items() if name != OPTIONS}
+        own = {name: field for name, field in parameters(REQUESTS[self.kind]).items() if name not in NO_CONTROL}
         return {**own, **self.options}
 
     @property

@@ -21,7 +21,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "hires": (
         *("hires", "hires_upscaler", "hires_scale", "hires_width", "hires_height", "hires_steps", "hires_strength"),
-        *("hires_sampler", "hires_schedule", "hires_guidance_scale", "hires_prompt", "hires_negative_prompt"),
+        *("hires_checkpoint", "hires_sampler", "hires_schedule", "hires_guidance_scale"),
+        *("hires_prompt", "hires_negative_prompt"),
     ),
     "outpainting": ("outpaint_left", "outpaint_right", "outpaint_up", "outpaint_down"),
     "soft_inpainting": (
@@ -36,7 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("emphasis", "clip_skip"),
     "sampler_options": (
         *("eta", "ddim_eta", "s_noise", "s_churn", "s_tmin", "s_tmax", "eta_noise_seed_delta"),
-        *("sigma_min", "sigma_max", "rho", "discard_next_to_last_sigma"),
+        *("sigma_min", "sigma_max", "rho", "discard_next_to_last_sigma", "unipc_order", "unipc_variant"),
     ),
     "batch": ("batch_count", "batch_size"),
     "preview": ("preview",),
@@ -85,6 +86,7 @@ def prompts(maker: Maker, *, autofocus: bool = False) -> None:
     maker.add("prompt", info=None, placeholder=word("prompt.placeholder"), autofocus=autofocus)
     maker.add("negative_prompt", info=None, lines=2, placeholder=word("negative_prompt.placeholder"))
     element("easel-styles", elem_id=f"{maker.tab}_styles", kind=maker.tab)
+    element("easel-wildcards", elem_id=f"{maker.tab}_wildcards", kind=maker.tab)
 
 
 def generate_button(maker: Maker) -> gr.Button:

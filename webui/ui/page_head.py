@@ -22,6 +22,7 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/prompts.css">'
     b'<link rel="stylesheet" href="easel/queue.css">'
     b'<link rel="stylesheet" href="easel/scripts.css">'
+    b'<link rel="stylesheet" href="easel/scrubber.css">'
     b'<link rel="stylesheet" href="easel/settings.css">'
     b'<script type="module" src="easel/easel.js"></script>'
 )

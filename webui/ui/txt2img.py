@@ -18,6 +18,7 @@ def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any], pane
     with gr.Row(elem_id=KIND, elem_classes="easel-workspace"):
         with gr.Column(elem_classes="easel-prompts"):
             groups.prompts(maker, autofocus=True)
+            element("easel-branch", elem_id=f"{KIND}_branch", kind=KIND)
             generate = groups.generate_button(maker)
         with gr.Column(elem_classes="easel-results"):
             element("easel-runs", elem_id=f"{KIND}_runs", kind=KIND)

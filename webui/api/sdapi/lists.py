@@ -10,7 +10,6 @@ from webui.api.sdapi.names import title
 from webui.app import App
 from webui.library import Passport
 from webui.registry import LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
-from webui.upscalers import upscaler_names
 
 
 def routes(app: App) -> APIRouter:
@@ -77,13 +76,13 @@ def _add_files(router: APIRouter, app: App) -> None:
     def upscalers() -> list[dict[str, Any]]:
         return [
             {"name": name, "model_name": None, "model_path": None, "model_url": None, "scale": 4}
-            for name in upscaler_names(app.settings.models_dir)
+            for name in app.upscalers()
         ]
 
     @router.get("/realesrgan-models")
     def realesrgan_models() -> list[dict[str, Any]]:
         built_in = ("None", "Lanczos", "Nearest")
-        names = upscaler_names(app.settings.models_dir)
+        names = app.upscalers()
         return [{"name": name, "path": None, "scale": 4} for name in names if name not in built_in]
 
     @router.get("/sd-models")

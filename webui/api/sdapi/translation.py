@@ -11,7 +11,7 @@ from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
 from webui.errors import InvalidRequest, UnknownName
 from webui.metadata import parse_infotext
 from webui.params import parameters
-from webui.registry import CHOICES, canonical_schedule
+from webui.registry import CHOICES, SAME_CHECKPOINT, canonical_schedule
 from webui.requests import REQUESTS
 
 SAME: Mapping[str, str] = {
@@ -53,6 +53,7 @@ OTHERWISE: Mapping[str, tuple[str, ...]] = {
     "hr_negative_prompt": ("hires_negative_prompt",),
     "hr_cfg": ("hires_guidance_scale",),
     "hr_upscaler": ("hires_upscaler",),
+    "hr_checkpoint_name": ("hires_checkpoint",),
     "hr_sampler_name": ("hires_sampler",),
     "hr_scheduler": ("hires_schedule",),
     "image_cfg_scale": ("image_guidance_scale",),
@@ -77,7 +78,6 @@ WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "firstphase_height": (0,),
     "firstpass_image": (None,),
     "latent_mask": (None,),
-    "hr_checkpoint_name": (None, "", "Use same checkpoint"),
     "initial_noise_multiplier": (None, 1.0),
 }
 """Fields that nothing here answers to -> their values that ask for nothing."""
@@ -110,11 +110,11 @@ def text_to_image(body: TextBody, checkpoint_of: Callable[[str], str]) -> Transl
     """
     values = _values(body, checkpoint_of)
     if body.enable_hr or body.infotext:  # a second pass may be the text's, with values of the client's own
-        values |= _hires(body)
+        values |= _hires(body, checkpoint_of)
     return _translated("txt2img", values, body, checkpoint_of)
 
 
-def _hires(body: TextBody) -> dict[str, Any]:
+def _hires(body: TextBody, checkpoint_of: Callable[[str], str]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "hires": body.enable_hr,
         "hires_scale": body.hr_scale,
@@ -131,6 +131,8 @@ def _hires(body: TextBody) -> dict[str, Any]:
     }
     if isinstance(body.hr_scheduler, str):
         values["hires_schedule"] = canonical_schedule(body.hr_scheduler)
+    if body.hr_checkpoint_name not in (None, "", SAME_CHECKPOINT):
+        values["hires_checkpoint"] = checkpoint_of(str(body.hr_checkpoint_name))
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -18,6 +18,7 @@ from webui.api.v1 import (
     prompts,
     scripts,
     settings,
+    strips,
     system,
     trainings,
     upscalers,
@@ -29,8 +30,8 @@ def router(app: App) -> APIRouter:
     """Every route of /api/v1."""
     v1 = APIRouter(prefix="/api/v1")
     for resource in (
-        *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, models, catalogue, upscalers),
-        *(presets, drafts, settings, system),
+        *(jobs, trainings, pictures, strips, gallery, picture_info, inputs, prompts, datasets, models, catalogue),
+        *(upscalers, presets, drafts, settings, system),
         *(scripts, extensions, events),
     ):
         v1.include_router(resource.routes(app))

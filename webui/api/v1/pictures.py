@@ -33,6 +33,8 @@ def routes(app: App) -> APIRouter:
     @router.get("/{picture_id}/info")
     def info(picture_id: str) -> dict[str, Any]:
         """Seed, size and parameters of the picture."""
-        return picture_json(app.picture(picture_id))
+        picture = app.picture(picture_id)
+        jobs = app.store.jobs_named([picture.job_id])  # none: a grid belongs to the run of a script
+        return picture_json(picture, jobs[0].values if jobs else {})
 
     return router

@@ -1,4 +1,4 @@
-"""/prompts and /styles: what a prompt takes, and the texts that are put around it."""
+"""/prompts, /styles and /wildcards: what a prompt takes and may become, and the texts that it is made of."""
 
 from typing import Annotated, Any
 
@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from webui.app import App
 from webui.prompt.limits import MAX_CHARACTERS
 from webui.prompt.styles import LONGEST_NAME, Style
+from webui.prompt.wildcard_files import LONGEST_NAME as LONGEST_WILDCARD
+from webui.prompt.wildcard_files import MAX_FILE
+from webui.request_base import MAX_SEED
 
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 Styles = Annotated[list[str], Field(max_length=100)]
@@ -29,6 +32,21 @@ class Counted(Prompts):
     checkpoint: str = ""
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     emphasis: str = "Original"
+
+
+class Rolled(Prompts):
+    """The seeds that the words are drawn for."""
+
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1, max_length=50)]
+
+
+class WildcardBody(BaseModel):
+    """A file of the wildcards folder: a word or phrase per line."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_WILDCARD)]
+    text: Annotated[str, Field(max_length=MAX_FILE)]
 
 
 class StyleBody(BaseModel):
@@ -61,6 +79,48 @@ def routes(app: App) -> APIRouter:
         prompt, negative_prompt = app.prompts.styled(body.prompt, body.negative_prompt, body.styles)
         return {"prompt": prompt, "negative_prompt": negative_prompt}
 
+    @router.post("/prompts/rolled")
+    def rolled(body: Rolled) -> dict[str, Any]:
+        """What both prompts say for each seed: styles put in, wildcards and alternatives drawn."""
+        drawn = app.prompts.rolled(body.prompt, body.negative_prompt, body.styles, body.seeds)
+        return {
+            "rolled": [
+                {"seed": seed, "prompt": prompt, "negative_prompt": negative_prompt}
+                for seed, (prompt, negative_prompt) in zip(body.seeds, drawn, strict=True)
+            ]
+        }
+
+    _add_wildcards(router, app)
+    _add_styles(router, app)
+    return router
+
+
+def _add_wildcards(router: APIRouter, app: App) -> None:
+    @router.get("/wildcards")
+    def wildcards() -> dict[str, list[str]]:
+        """The name of every wildcard."""
+        return {"wildcards": list(app.prompts.wildcards())}
+
+    @router.get("/wildcards/{name:path}")
+    def wildcard(name: str) -> dict[str, Any]:
+        """The text of its file, and how many lines can be drawn."""
+        folder = app.prompts.wildcards()
+        return {"name": name, "text": folder.text(name), "lines": len(folder[name])}
+
+    @router.put("/wildcards")
+    def save(body: WildcardBody) -> dict[str, list[str]]:
+        """Add a wildcard, or replace the one of its name; what was there stays beside it as .bak."""
+        app.prompts.wildcards().save(body.name, body.text)
+        return wildcards()
+
+    @router.delete("/wildcards")
+    def delete(name: Annotated[str, Query(max_length=LONGEST_WILDCARD)]) -> dict[str, list[str]]:
+        """Delete a wildcard; its file stays beside its place as .bak."""
+        app.prompts.wildcards().delete(name)
+        return wildcards()
+
+
+def _add_styles(router: APIRouter, app: App) -> None:
     @router.get("/styles")
     def styles() -> dict[str, Any]:
         """Every style, in the file's order, and what is wrong with the file, if anything."""
@@ -77,8 +137,6 @@ def routes(app: App) -> APIRouter:
         """Delete a style; the file as it was stays beside it as .bak."""
         app.prompts.styles.delete(name)
         return _listed(app)
-
-    return router
 
 
 def _listed(app: App) -> dict[str, Any]:

@@ -12,7 +12,7 @@ def routes(app: App) -> APIRouter:
 
     @router.get("")
     def upscalers() -> dict[str, Any]:
-        """Names of everything that enlarges pictures: built in first, then the files of models/upscalers."""
+        """Names of everything that enlarges pictures: built in first, then the files of the models folders."""
         return {"upscalers": list(app.upscalers())}
 
     return router

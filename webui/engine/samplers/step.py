@@ -44,6 +44,10 @@ class SamplerOptions:
     """Churn only at noise levels from s_tmin to s_tmax; s_tmax 0 means no upper limit."""
     s_noise: float = 1.0
     """Scale of all fresh noise: S_noise of the same."""
+    unipc_order: int = 2
+    """Of UniPC: 1, 2 or 3."""
+    unipc_variant: str = "bh2"
+    """Its B(h): "bh1" or "bh2"."""
 
 
 @dataclass(frozen=True)

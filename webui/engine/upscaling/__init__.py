@@ -16,7 +16,7 @@ from webui.engine.upscaling.enlarger import Enlarger
 from webui.engine.upscaling.files import load_enlarger
 from webui.engine.upscaling.tiles import Tiling, enlarge
 from webui.errors import UnknownName
-from webui.upscalers import BUILT_IN, upscaler_files
+from webui.upscalers import BUILT_IN
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -40,17 +40,18 @@ DEFAULT = Tiling()
 
 
 class Upscalers:
-    """The upscalers of one folder on one device."""
+    """The upscalers on one device."""
 
-    def __init__(self, folder: Path, device: Device) -> None:
-        self._folder = folder
+    def __init__(self, files: Callable[[], Mapping[str, Path]], device: Device) -> None:
+        """`files` looks which there are now, by name."""
+        self._files = files
         self._device = device
         self._networks: dict[tuple[object, ...], Enlarger] = {}
         """By file, size and time; the one that was used last comes last."""
 
     def names(self) -> tuple[str, ...]:
         """Everything that can be named, built in first."""
-        return *BUILT_IN, *upscaler_files(self._folder)
+        return *BUILT_IN, *self._files()
 
     def upscale(
         self, name: str, picture: Image.Image, size: Size, on_tile: Callable[[int, int], None] | None = None
@@ -100,7 +101,7 @@ class Upscalers:
 
     def _network(self, name: str) -> Enlarger:
         """The network of that name as its file is on the disk now."""
-        files = upscaler_files(self._folder)
+        files = self._files()
         if name not in files:
             raise UnknownName("upscaler", name, (*BUILT_IN, *files))
         state = files[name].stat()

@@ -4,15 +4,18 @@ import { copyText, h } from "./dom.js";
 import { sendToExtras } from "./extras.js";
 import { putPictureIntoForm } from "./form.js";
 import { pictureUrl } from "./gallery.js";
+import { valuesOfPicture } from "./picture-values.js";
 import { duration } from "./progress.js";
 import { sendToSource } from "./source.js";
 import { sentence, t } from "./words.js";
 
 const COPIED_FOR = 1500;
 
-export function details(kind, { picture, job }) {
+/** `compare`: opens the comparison with another result; null where there is no other. */
+export function details(kind, { picture, job }, compare = null) {
+  const actions = [download(picture), copyButton(picture), useButton(kind, picture, job), compare && compareButton(compare), ...sendButtons(kind, picture, job)];
   return [
-    h("div", { class: "easel-actions" }, download(picture), copyButton(picture), useButton(kind, picture, job), ...sendButtons(kind, picture, job)),
+    h("div", { class: "easel-actions" }, ...actions),
     facts(picture, job),
     ...receipt(job),
     h(
@@ -39,13 +42,16 @@ function copyButton(picture) {
 }
 
 function useButton(kind, picture, job) {
-  const use = () => putPictureIntoForm(kind, { ...job.request, ...seedOf(picture, job) });
+  const use = () => putPictureIntoForm(kind, valuesOfPicture({ picture, job }));
   return h("button", { type: "button", class: "easel-button easel-use", onclick: use }, t("details.use"));
 }
 
+const compareButton = (compare) =>
+  h("button", { type: "button", class: "easel-button easel-compare-open", title: t("compare.open.title"), onclick: compare }, t("compare.open"));
+
 /** The picture as the beginning of another: with all that it was made with but the strength, which was another one's. */
 function sendButtons(kind, picture, job) {
-  const { strength: _strength, ...values } = job.kind === "upscale" ? {} : { ...job.request, ...seedOf(picture, job) };
+  const { strength: _strength, ...values } = job.kind === "upscale" ? {} : valuesOfPicture({ picture, job });
   const url = pictureUrl(picture);
   const button = (where, send) =>
     h("button", { type: "button", class: "easel-button", id: `${kind}_send_to_${where}`, onclick: send }, t(`details.send.${where}`));
@@ -59,7 +65,8 @@ function sendButtons(kind, picture, job) {
 const seedOf = (picture, job) => ("seed" in job.request ? { seed: picture.seed } : {});
 
 function facts(picture, job) {
-  const { request, timings } = job;
+  const { timings } = job;
+  const request = { ...job.request, ...picture.wording };
   const rows = [
     ["param.prompt.label", request.prompt],
     ["param.negative_prompt.label", request.negative_prompt],

@@ -1,6 +1,8 @@
 // The page's own script: starts everything, and is what Gradio's events import (webui/ui/form.py).
 
+import * as branch from "./branch.js";
 import * as canvas from "./canvas.js";
+import { listenToCompare } from "./compare.js";
 import * as dataset from "./dataset.js";
 import { acceptPictures } from "./drop.js";
 import { estimateTime } from "./estimate.js";
@@ -18,6 +20,7 @@ import { followOptions, option } from "./options.js";
 import { listenToPalette } from "./palette.js";
 import * as presets from "./presets.js";
 import { listenInPrompts } from "./prompt-keys.js";
+import { offerNames } from "./prompt-names.js";
 import { countPrompts } from "./prompt-tokens.js";
 import * as queue from "./queue.js";
 import * as quick from "./quick.js";
@@ -33,6 +36,7 @@ import * as system from "./system.js";
 import { rememberTab } from "./tabs.js";
 import * as trainForm from "./train-form.js";
 import * as training from "./training.js";
+import * as wildcards from "./wildcards.js";
 
 export {
   fillForm, putIntoForm, refreshCheckpoints, reloadCheckpoints, resetForm, reuseSeed, saveForm, startForm, submitForm,
@@ -50,10 +54,13 @@ queue.define();
 result.define();
 runs.define();
 scriptForm.define();
+branch.define();
+listenToCompare();
 canvas.define();
 source.define();
 extras.define();
 styles.define();
+wildcards.define();
 dataset.define();
 trainForm.define();
 training.define();
@@ -76,6 +83,7 @@ listenToUndo();
 handOver();
 announceEnds();
 listenInPrompts();
+offerNames();
 if (option("count_tokens") ?? true) for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
 for (const tab of ["txt2img", "img2img"]) estimateTime(tab);
 

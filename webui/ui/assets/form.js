@@ -1,6 +1,7 @@
 // A form's values: restored when the page opens, remembered on input, sent as one request.
 // Gradio holds the controls; webui/ui/form.py wires them to the functions exported here.
 
+import { branchOf, setBranch } from "./branch.js";
 import { book } from "./jobs.js";
 import { keepStep } from "./form-history.js";
 import { option } from "./options.js";
@@ -62,7 +63,7 @@ export function saveForm(kind, values) {
 
 /** Send the form as one job, or as a run of the script that is chosen. */
 export const submitForm = (kind, names, values) =>
-  void book.submit(kind, valuesOf(kind, names, values), chosenStyles(kind), chosenScript(kind));
+  void book.submit(kind, { ...valuesOf(kind, names, values), ...branchOf(kind) }, chosenStyles(kind), chosenScript(kind));
 
 /** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
 export function valuesOf(kind, names, values) {
@@ -122,10 +123,14 @@ export async function putIntoForm(kind, values) {
   await filled;
 }
 
-/** Put in what a picture was made with: what it does not name is off, and its prompts have the styles in them already. */
-export function putPictureIntoForm(kind, values) {
+/**
+ * Put in what a picture was made with: what it does not name is off, and its prompts have the styles in them already.
+ * `preview`: of the step that it branches from, if it does and somebody has it.
+ */
+export function putPictureIntoForm(kind, values, preview = null) {
   const form = forms.get(kind);
   if (!form || !Object.keys(values).length) return;
+  setBranch(kind, values.branch_step ? { step: values.branch_step, from: values.branch_from, preview } : null);
   if ("prompt" in values) chooseStyles(kind, []);
   const kept = [!option("send_seed") && "seed", !option("send_size") && "width", !option("send_size") && "height"];
   const sent = Object.fromEntries(Object.entries(values).filter(([name]) => !kept.includes(name)));
@@ -144,6 +149,7 @@ document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) 
 export function resetForm(kind) {
   const form = forms.get(kind);
   if (!form) return;
+  setBranch(kind, null);
   const values = Object.entries(recommended(form, form.checkpoint)).filter(([name]) => !KEPT_ON_RESET.includes(name));
   void putIntoForm(kind, Object.fromEntries(values));
 }

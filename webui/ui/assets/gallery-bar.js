@@ -8,7 +8,7 @@ const TYPING_PAUSE = 250;
 const SORTS = ["newest", "oldest", "largest", "seed"];
 const NEW = "new";
 
-/** `does`: {look(query), zip, remove, restore, empty, clear, collect(id, belongs), create(name, isFilter), rename, drop}. */
+/** `does`: {look(query), zip, compare, remove, restore, empty, clear, collect(id, belongs), create(name, isFilter), rename, drop}. */
 export class Bar {
   #typing = null;
   #facets = { checkpoints: [], collections: [] };
@@ -120,6 +120,7 @@ export class Bar {
       button(t("light.star"), () => this.does.star()),
       into,
       this.collection.value ? button(t("pictures.take_out"), () => this.does.collect(this.collection.value, false)) : null,
+      count === 2 ? button(t("compare.open"), () => this.does.compare()) : null,
       button(t("pictures.zip"), () => this.does.zip()),
       button(t("pictures.delete"), () => this.does.remove()),
       button(t("pictures.clear"), () => this.does.clear()),

@@ -5,7 +5,8 @@ import { addressOf, bareUrl, getPicture } from "./gallery-list.js";
 import { infoPanel } from "./info-panel.js";
 import { book } from "./jobs.js";
 import { meaning } from "./keys.js";
-import { sendButtons } from "./send.js";
+import { sendButtons, sendTo } from "./send.js";
+import { Strip } from "./strip.js";
 import { openTab } from "./tabs.js";
 import { ServerError } from "./server.js";
 import { sentence, t } from "./words.js";
@@ -24,6 +25,7 @@ export class Lightbox {
     this.place = h("span", { class: "easel-light-place" });
     this.panel = h("div", { class: "easel-light-info" });
     this.actions = h("div", { class: "easel-actions" });
+    this.strip = new Strip("light", { look: () => this.#drawImage(), branch: (shown) => this.#branch(shown) });
     this.dialog = h(
       "dialog",
       {
@@ -40,7 +42,7 @@ export class Lightbox {
         this.#button("easel-light-next", "light.next", "›", () => this.#move(1)),
         this.#button("easel-light-close", "light.close", "×", () => this.close()),
       ),
-      h("aside", { class: "easel-light-side" }, this.place, this.actions, this.panel),
+      h("aside", { class: "easel-light-side" }, this.place, this.strip.element, this.actions, this.panel),
     );
     this.image.addEventListener("error", () => this.#missing());
   }
@@ -90,15 +92,36 @@ export class Lightbox {
   #draw(place) {
     this.#shown = place;
     const { picture, position } = place;
-    const source = addressOf(picture.url);
-    if (this.image.getAttribute("src") !== source) this.image.src = source;
-    this.image.alt = picture.prompt || t("gallery.no_prompt");
+    this.strip.update({ id: picture.id, source: addressOf(picture.thumbnail) });
+    this.#drawImage();
     setText(this.place, t("light.place", { n: (position + 1).toLocaleString(), total: this.list.total.toLocaleString() }));
     this.dialog.querySelector(".easel-light-previous").disabled = position === 0;
     this.dialog.querySelector(".easel-light-next").disabled = position >= this.list.total - 1;
     this.#drawSide();
     void this.#learn(picture);
     void this.list.load(position + 1).then((next) => next && (new Image().src = addressOf(next.url)));
+  }
+
+  /** The picture, or the step of it that the reader looks back at. */
+  #drawImage() {
+    const { picture } = this.#shown;
+    const step = this.strip.shown;
+    const source = step ? step.preview : addressOf(picture.url);
+    if (this.image.getAttribute("src") !== source) this.image.src = source;
+    this.image.alt = step ? t("strip.alt", { n: step.step }) : picture.prompt || t("gallery.no_prompt");
+  }
+
+  /** The form goes on from a step, where the picture says all that it was made with. */
+  #branch({ step }) {
+    const info = this.#details.get(this.#shown.picture.id)?.info;
+    if (!this.#isWhole(info)) return;
+    this.close();
+    sendTo(info.kind, { ...info.values, branch_step: step, branch_from: info.values });
+  }
+
+  /** Whether the metadata say enough to make the picture again. */
+  #isWhole(info) {
+    return Boolean(info) && REPRODUCED.includes(info.kind) && Object.keys(info.values).length > 2;
   }
 
   async #learn(picture) {
@@ -126,7 +149,7 @@ export class Lightbox {
 
   #actionsOf(picture, details) {
     const info = details?.info;
-    const isWhole = info && REPRODUCED.includes(info.kind) && Object.keys(info.values).length > 2;
+    const isWhole = this.#isWhole(info);
     const source = addressOf(picture.url);
     const away = () => this.close();
     return [

@@ -1,11 +1,12 @@
 // <easel-pictures>: the gallery tab: every picture in the outputs folder. (The strip under a result is gallery.js.)
 
+import { comparePictures } from "./compare.js";
 import { h, renewed } from "./dom.js";
 import { Bar } from "./gallery-bar.js";
 import { Grid } from "./gallery-grid.js";
 import { Lightbox } from "./gallery-lightbox.js";
 import {
-  addressOf, collectPictures, createCollection, deleteCollection, deletePictures, emptyTrash, exportPictures, getFacets,
+  addressOf, collectPictures, createCollection, deleteCollection, deletePictures, emptyTrash, exportPictures, getFacets, getPicture,
   PictureList, renameCollection, restorePictures, starPictures,
 } from "./gallery-list.js";
 import { book } from "./jobs.js";
@@ -36,6 +37,7 @@ class EaselPictures extends HTMLElement {
     this.bar = new Bar({
       look: (query) => this.#look(query),
       zip: () => this.#try(() => this.#zip()),
+      compare: () => this.#try(() => this.#compare()),
       star: () => this.#try(() => this.#star([...this.grid.selected])),
       remove: () => this.#try(() => this.#delete([...this.grid.selected])),
       restore: () => this.#try(() => this.#restore([...this.grid.selected])),
@@ -228,6 +230,12 @@ class EaselPictures extends HTMLElement {
   async #zip() {
     const { url } = await exportPictures([...this.grid.selected]);
     h("a", { href: addressOf(url), download: "easel-pictures.zip" }).click();
+  }
+
+  /** Two pictures, in the order in which they were selected. */
+  async #compare() {
+    const pictures = await Promise.all([...this.grid.selected].map(getPicture));
+    comparePictures(pictures.map((picture) => ({ ...picture, title: picture.prompt })));
   }
 
   async #collect(id, ids, belongs) {

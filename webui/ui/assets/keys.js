@@ -17,6 +17,11 @@ export const KEYS = {
     open: ["Enter"], toggle: ["Space"], range: ["Shift+Space"], all: ["Ctrl+A"], none: ["Escape"],
     star: ["S"], remove: ["Delete"], search: ["/"],
   },
+  strip: { earlier: ["ArrowLeft"], later: ["ArrowRight"], first: ["Home"], last: ["End", "Escape"], branch: ["B"] },
+  compare: {
+    slider: ["1"], blink: ["2"], difference: ["3"], left: ["ArrowLeft"], right: ["ArrowRight"], turn: ["Space"],
+    swap: ["X"], in: ["+", "="], out: ["-"], fit: ["R"],
+  },
   light: { previous: ["ArrowLeft"], next: ["ArrowRight"], star: ["S"], remove: ["Delete"] },
 };
 
@@ -25,6 +30,8 @@ const WORDS = {
   "page.generate": "generate", "page.interrupt": "action.cancel", "page.skip": "action.skip",
   "page.palette": "palette.title", "page.keys": "keys.title",
   "canvas.left": "canvas.hand", "canvas.right": "canvas.hand", "canvas.up": "canvas.hand", "canvas.down": "canvas.hand",
+  "strip.branch": "branch.here", "compare.left": "compare.handle", "compare.right": "compare.handle",
+  "compare.in": "keys.canvas.in", "compare.out": "keys.canvas.out", "compare.fit": "canvas.fit",
   "gallery.search": "pictures.search", "gallery.star": "light.star", "gallery.remove": "pictures.delete", "light.remove": "pictures.delete",
 };
 

@@ -1,5 +1,6 @@
 // What the palette offers: controls and buttons of the page (webui/ui/palette.py tells them), jobs, preferences, models.
 
+import { branchOf, setBranch } from "./branch.js";
 import { chooseCheckpoint, knownCheckpoints } from "./form.js";
 import { canStepForm, stepForm } from "./form-undo.js";
 import { openDrafts } from "./handover.js";
@@ -26,7 +27,8 @@ const NEEDS = { skip: "running", pause: "running", resume: "paused" };
  * empty where it says the same as the title, `state` is "on", "off" or empty; for the others see palette-search.js.
  */
 export const entries = (actions) => [
-  ...buttons(), ...jobActions(), ...tabs(), ...formActions(), ...preferences(actions), ...fields(), ...checkpoints(), ...presets(), ...settings(),
+  ...buttons(), ...jobActions(), ...pictureActions(), ...tabs(), ...formActions(), ...preferences(actions), ...fields(),
+  ...checkpoints(), ...presets(), ...settings(),
 ];
 
 /** `key` names the words; `where`: keys of the words of what is around, outermost first. */
@@ -65,9 +67,24 @@ const tabs = () =>
     .filter(([id]) => id.startsWith("tab_"))
     .map(([id, label]) => entry(id, "palette.open_tab", () => openTab(id), { values: { tab: label }, element: id }));
 
+/** The result of the open tab, if it has one. */
+const stageAtHand = () => [...document.querySelectorAll("easel-result")].find((each) => each.offsetParent);
+
+/** What can be done with the picture on the stage. */
+function pictureActions() {
+  const stage = stageAtHand();
+  const branch = stage?.querySelector(".easel-branch-here");
+  return [
+    entry("compare", "compare.open.title", () => stage.compare(), { isPossible: Boolean(stage?.canCompare) }),
+    entry("strip", "strip.label", () => stage.strip.track.focus(), { isPossible: Boolean(stage && !stage.strip.element.hidden) }),
+    entry("branch_here", "branch.here", () => branch.click(), { isPossible: Boolean(branch?.offsetParent) }),
+    entry("branch_end", "branch.end.title", () => setBranch("txt2img", null), { isPossible: "branch_step" in branchOf("txt2img") }),
+  ];
+}
+
 /** The job on the stage of the open tab, else whatever picture is being made. */
 function jobAtHand() {
-  const stage = [...document.querySelectorAll("easel-result")].find((each) => each.offsetParent);
+  const stage = stageAtHand();
   const others = book.shown.filter((job) => !isTraining(job) && !isFinal(job));
   return stage?.job ?? others.find(({ state }) => state === "running") ?? others[0];
 }

@@ -1,12 +1,17 @@
 // <easel-result kind="txt2img">: the stage with the live preview, progress and its buttons, cards, gallery, details.
 
+import { BRANCHING } from "./branch.js";
 import { errorCards, failures, updateQueue, warningCards } from "./cards.js";
+import { comparePictures } from "./compare.js";
 import { details } from "./details.js";
 import { h, renewed, setText } from "./dom.js";
+import { putPictureIntoForm } from "./form.js";
 import { Gallery, picturesOf, pictureUrl } from "./gallery.js";
 import { book, isFinal, isTraining } from "./jobs.js";
+import { valuesOfPicture } from "./picture-values.js";
 import { line, percent } from "./progress.js";
 import { tab } from "./storage.js";
+import { Strip } from "./strip.js";
 import { t } from "./words.js";
 
 const ACTIONS = { interrupt: "cancel", skip: "skip", pause: "pause", resume: "resume" };
@@ -69,9 +74,11 @@ class EaselResult extends HTMLElement {
     this.cards = h("div", { class: "easel-cards" });
     this.queue = h("ul", { class: "easel-queue", "aria-label": t("queue.label") });
     this.gallery = new Gallery(this.kind, (id) => this.#choose(id));
+    const branch = BRANCHING.includes(this.kind) ? (shown) => this.#branch(shown) : null;
+    this.strip = new Strip(this.kind, { look: () => this.#update(), branch });
     this.details = h("div", { class: "easel-details" });
     this.speaker = h("p", { class: "easel-sr", "aria-live": "polite" });
-    this.replaceChildren(this.cards, this.stage, this.live, this.queue, this.gallery.element, this.details, this.speaker);
+    this.replaceChildren(this.cards, this.stage, this.strip.element, this.live, this.queue, this.gallery.element, this.details, this.speaker);
   }
 
   #button(name) {
@@ -101,12 +108,34 @@ class EaselResult extends HTMLElement {
     this.job = active.find((job) => job.state === "running") ?? active.find((job) => job.state === "queued") ?? active.at(-1);
     const entries = picturesOf(jobs);
     const entry = this.#entry(entries);
+    this.strip.update(entry ? { id: entry.picture.id, source: pictureUrl(entry.picture) } : null);
     this.#updateStage(entry);
     this.#updateLive();
     this.#updateCards(jobs);
     this.gallery.update(entries, entry?.picture.id ?? null);
-    renewed(this.details, entry ? [entry.picture.id, entry.job.timings] : null, () => (entry ? details(this.kind, entry) : []));
+    const compare = entries.length > 1 ? () => this.compare() : null;
+    renewed(this.details, entry ? [entry.picture.id, entry.job.timings, Boolean(compare)] : null, () => (entry ? details(this.kind, entry, compare) : []));
     this.#announce(jobs);
+  }
+
+  /** Whether there are two pictures to compare. */
+  get canCompare() {
+    return picturesOf(this.#jobs()).length > 1;
+  }
+
+  /** The picture on display, or the newest, beside the one before it. */
+  compare() {
+    const entries = picturesOf(this.#jobs());
+    const at = Math.max(0, entries.indexOf(this.#entry(entries)));
+    const sides = entries.map(({ picture, job }) => ({ ...picture, title: job.summary }));
+    comparePictures([sides[at + 1] ?? sides[at - 1], sides[at]], sides);
+  }
+
+  /** The form goes on from a step of the picture on display: its values, and the branch, are put in. */
+  #branch({ step, preview }) {
+    const from = valuesOfPicture(this.#entry(picturesOf(this.#jobs())));
+    putPictureIntoForm(this.kind, { ...from, batch_count: 1, batch_size: 1, branch_step: step, branch_from: from }, preview);
+    document.querySelector(`#${this.kind}_prompt textarea`)?.focus();
   }
 
   /** The picture to show instead of the live preview: the chosen one, or the newest when nothing is being made. */
@@ -117,12 +146,13 @@ class EaselResult extends HTMLElement {
   }
 
   #updateStage(entry) {
-    const source = entry ? pictureUrl(entry.picture) : this.job?.preview;
+    const step = entry && this.strip.shown;
+    const source = step ? step.preview : entry ? pictureUrl(entry.picture) : this.job?.preview;
     this.image.hidden = !source;
     if (source && this.image.getAttribute("src") !== source) this.image.src = source;
-    this.image.alt = entry ? entry.job.summary || t("gallery.no_prompt") : t("preview.alt");
+    this.image.alt = step ? t("strip.alt", { n: step.step }) : entry ? entry.job.summary || t("gallery.no_prompt") : t("preview.alt");
     this.stage.dataset.shows = entry ? "picture" : source ? "preview" : "notice";
-    if (entry) this.link.href = source;
+    if (entry && !step) this.link.href = source;
     else this.link.removeAttribute("href");
     renewed(this.notice, source ? "" : [Boolean(this.job), book.sending, book.hasCheckpoint], () => (source ? [] : this.#noticeText()));
   }

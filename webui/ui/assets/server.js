@@ -110,6 +110,10 @@ export const getJob = (id) => request(`api/v1/jobs/${encodeURIComponent(id)}`);
 export const getJobs = (limit) => request(`api/v1/jobs?limit=${limit}`);
 /** Those of the named jobs that exist. */
 export const getNamedJobs = (ids) => request(`api/v1/jobs?${new URLSearchParams(ids.map((id) => ["id", id]))}`);
+/** {steps: [{step, preview}]} of a finished picture; the answer never changes. */
+export const getSteps = (id) => request(`api/v1/pictures/${encodeURIComponent(id)}/steps`);
+/** Address of the steps as one moving picture: gif, webp, png or mp4. */
+export const movingUrl = (id, ending) => server(`api/v1/pictures/${encodeURIComponent(id)}/steps.${ending}`);
 export const getStatus = () => request("api/v1/status");
 export const getCheckpoints = () => request("api/v1/checkpoints");
 export const refreshCheckpoints = () => post("api/v1/checkpoints/refresh");
@@ -123,6 +127,12 @@ export const getUpscalers = () => request("api/v1/upscalers");
 export const countTokens = (prompts) => post("api/v1/prompts/tokens", prompts);
 /** Both prompts with the styles in them. */
 export const applyStyles = (prompts) => post("api/v1/prompts/styled", prompts);
+/** What the prompts {prompt, negative_prompt, styles} say for each of `seeds`. */
+export const rollPrompts = (asked) => post("api/v1/prompts/rolled", asked);
+export const getWildcards = () => request("api/v1/wildcards");
+export const getWildcard = (name) => request(`api/v1/wildcards/${name.split("/").map(encodeURIComponent).join("/")}`);
+export const saveWildcard = (wildcard) => send("PUT", "api/v1/wildcards", wildcard);
+export const deleteWildcard = (name) => request(`api/v1/wildcards?${new URLSearchParams({ name })}`, { method: "DELETE" });
 export const getStyles = () => request("api/v1/styles");
 export const saveStyle = (style) => send("PUT", "api/v1/styles", style);
 export const deleteStyle = (name) => request(`api/v1/styles?${new URLSearchParams({ name })}`, { method: "DELETE" });
