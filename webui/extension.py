@@ -218,8 +218,8 @@ class EngineHooks(Generic[OptionsType]):
     def prepare(self, request: Request) -> Request:
         """Before everything: another request of the same kind, with as many pictures, made by `dataclasses.replace`.
 
-        With wildcards it is called for each wording of the prompts. The picture's lossless metadata keeps the request as
-        it was asked for, the infotext tells the changed one.
+        With wildcards it is called for each wording of the prompts. The picture's lossless metadata keeps the request
+        as it was asked for, the infotext tells the changed one.
         """
         return request
 

@@ -1,7 +1,7 @@
 """The passes of a job: a row of walks from noise to latents, each with its model, prompts, sampler and levels.
 
-A pass is the same for all pictures of the same words (`rows`). How they follow one another is known to `generation`, what
-lies between two of them to `hires`, the single step to `denoise`.
+A pass is the same for all pictures of the same words (`rows`). How they follow one another is known to `generation`,
+what lies between two of them to `hires`, the single step to `denoise`.
 """
 
 from collections.abc import Callable, Sequence
