@@ -17,6 +17,8 @@
     ├── NotOperator                only who reads the console may do this          HTTP 403
     ├── CannotSaveGallery          the gallery's files do not take a change         HTTP 507
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
+    ├── Refused                    what a server says no to, for its client         as answered
+    ├── Unreachable                a client finds no server                         exit 1
     ├── JobFailed                  the job that a client waits for failed           HTTP 500
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
@@ -209,6 +211,27 @@ class JobFailed(UserError):
 
     def __init__(self, reason: Sentence) -> None:
         super().__init__("The job failed: {reason}", reason=reason)
+
+
+class Refused(UserError):
+    """What a server that was asked through `webui.client` says no to; its own sentence."""
+
+    def __init__(self, status: int, kind: str, told: Sentence) -> None:
+        super().__init__("The server refuses: {reason}", reason=told)
+        self.status = status
+        self.answered = kind
+        """Name of the error's class over there."""
+
+
+class Unreachable(UserError):
+    """A client finds no server at its address."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            "No Easel answers at {address} ({reason}). Start it with 'launch.py', or look at the address.",
+            address=address,
+            reason=reason,
+        )
 
 
 class EngineDied(UserError):

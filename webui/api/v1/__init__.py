@@ -8,23 +8,26 @@ from webui.api.v1 import (
     events,
     extensions,
     gallery,
+    health,
     inputs,
     jobs,
     picture_info,
     pictures,
     prompts,
+    snippets,
     trainings,
     upscalers,
 )
+from webui.api.v1.answers import ERRORS
 from webui.app import App
 
 
 def router(app: App) -> APIRouter:
     """Every route of /api/v1."""
-    v1 = APIRouter(prefix="/api/v1")
+    v1 = APIRouter(prefix="/api/v1", responses=ERRORS)
     for resource in (
         *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
-        *(extensions, events),
+        *(extensions, snippets, events, health),
     ):
         v1.include_router(resource.routes(app))
     return v1

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from webui.api.v1.answers import PictureAnswer
 from webui.app import App
 from webui.jobs.view import picture_json
 
@@ -24,7 +25,7 @@ def routes(app: App) -> APIRouter:
         return Response(content, media_type="image/png",
                         headers=IMMUTABLE | {"Content-Disposition": f'inline; filename="{name}"'})  # fmt: skip
 
-    @router.get("/{picture_id}/info")
+    @router.get("/{picture_id}/info", responses={200: {"model": PictureAnswer}})
     def info(picture_id: str) -> dict[str, Any]:
         """Seed, size and parameters of the picture."""
         return picture_json(app.picture(picture_id))
