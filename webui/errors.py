@@ -4,6 +4,7 @@
     ├── InvalidRequest             a value of a request is impossible              HTTP 422
     │   └── UnknownName            a name that no registry knows; lists the known
     ├── NotFound                   an id or a file that is not there                HTTP 404
+    ├── NotHere                    there are no means for it here                   HTTP 501
     ├── Conflict                   the thing is not in a state that allows this     HTTP 409
     ├── CannotStart                a port, folder or setting prevents the start     exit 2
     ├── CheckpointError            a model file or folder cannot be used            HTTP 422
@@ -74,6 +75,12 @@ class NotFound(UserError):
     """An id or file that is not there."""
 
     status = 404
+
+
+class NotHere(UserError):
+    """Something that Easel has no means for; says what is missing."""
+
+    status = 501
 
 
 class Conflict(UserError):

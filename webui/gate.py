@@ -34,8 +34,8 @@ UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
 MOST_HEADERS, HEADER_BYTES = 200, 64 * 2**10
 UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs", "/api/v1/picture-info")
-SDAPI = "/sdapi/v1/"
-"""AUTOMATIC1111's API, whose pictures come as base64 inside JSON."""
+SDAPI = ("/sdapi/v1/", "/controlnet/")
+"""AUTOMATIC1111's API and that of its ControlNet, whose pictures come as base64 inside JSON."""
 DATASET_BYTES = 4 * 2**30
 DATASET_PATH = re.compile(r"/api/v1/datasets/[^/]+/files")
 """A whole dataset may come as one .zip."""
@@ -205,7 +205,7 @@ class Gate:
         if refusal is NO_TOKEN and self._keys.use_link(caller):
             await self._let_in(answer)
         elif refusal is not None:
-            await answer.refuse(refusal, as_json=caller.path.startswith(("/api/", SDAPI)))
+            await answer.refuse(refusal, as_json=caller.path.startswith(("/api/", *SDAPI)))
         else:
             await self._pass_on(scope, receive, answer, caller)
 
@@ -277,7 +277,7 @@ class Gate:
             if not counted.is_too_large:
                 raise
         if counted.is_too_large and not answer.has_started:
-            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith(("/api/", SDAPI)))
+            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith(("/api/", *SDAPI)))
 
 
 class Counted:

@@ -49,7 +49,7 @@ def test_whatever_the_document_allows_is_answered_as_it_says(client: TestClient,
 
     for result in schema.get_all_operations():
         operation = result.ok()
-        if mode is GenerationMode.NEGATIVE and operation.body.is_empty():
+        if mode is GenerationMode.NEGATIVE and "requestBody" not in document["paths"][operation.path][operation.method]:
             continue  # next to nothing can be wrong with a path, and looking for it takes long
         with contextlib.suppress(Unsatisfiable):
             SETTINGS(given(operation.as_strategy(generation_mode=mode))(ask))()

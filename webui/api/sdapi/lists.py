@@ -6,10 +6,13 @@ from typing import Any
 import psutil
 from fastapi import APIRouter
 
+from webui.api.sdapi.generation import always_on
 from webui.api.sdapi.names import title
+from webui.api.sdapi.scripts import selectable
 from webui.app import App
 from webui.library import Passport
-from webui.registry import LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
+from webui.params import Parameter, parameters
+from webui.registry import CHOICES, LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
 from webui.upscalers import upscaler_names
 
 
@@ -53,15 +56,22 @@ def _add_choices(router: APIRouter, app: App) -> None:
 
     @router.get("/scripts")
     def scripts() -> dict[str, list[str]]:
-        return {"txt2img": [], "img2img": []}
+        titles = always_on(app).titles
+        return {kind: [*selectable(app, kind), *titles] for kind in ("txt2img", "img2img")}
 
     @router.get("/script-info")
     def script_info() -> list[dict[str, Any]]:
-        return []
+        return [told for is_img2img in (False, True) for told in _scripts(app, is_img2img)]
 
     @router.get("/extensions")
     def extensions() -> list[dict[str, Any]]:
-        return []
+        return [
+            {
+                "name": card["name"], "remote": card["source"], "branch": "", "commit_hash": "", "commit_date": "",
+                "version": card["version"], "enabled": card["enabled"],
+            }
+            for card in app.extensions.cards()
+        ]  # fmt: skip
 
     @router.get("/hypernetworks")
     def hypernetworks() -> list[dict[str, Any]]:
@@ -70,6 +80,37 @@ def _add_choices(router: APIRouter, app: App) -> None:
     @router.get("/face-restorers")
     def face_restorers() -> list[dict[str, Any]]:
         return []
+
+
+def _scripts(app: App, is_img2img: bool) -> list[dict[str, Any]]:
+    """Extensions with options, which may always be on, and scripts, of which one is chosen."""
+    on = {name: parameters(declared) for name, declared in app.extensions.option_types().items()}
+    chosen = {known.name: parameters(known.options) for known in selectable(app, _kind(is_img2img)).values()}
+    return [
+        {
+            "name": name,
+            "is_alwayson": fields is on.get(name),
+            "is_img2img": is_img2img,
+            "args": [_argument(field) for field in fields.values()],
+        }
+        for name, fields in (*chosen.items(), *on.items())
+    ]
+
+
+def _kind(is_img2img: bool) -> str:
+    return "img2img" if is_img2img else "txt2img"
+
+
+def _argument(field: Parameter) -> dict[str, Any]:
+    param = field.param
+    return {
+        "label": param.label,
+        "value": field.default,
+        "minimum": param.minimum,
+        "maximum": param.maximum,
+        "step": param.step,
+        "choices": list(param.values or CHOICES.get(param.choices, ())) or None,
+    }
 
 
 def _add_files(router: APIRouter, app: App) -> None:
