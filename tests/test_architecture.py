@@ -26,11 +26,11 @@ SHARED = {
     *("settings", "errors", "params", "requests", "registry", "events", "contract"),
     *("metadata", "library", "options", "prompt", "dataset", "pictures", "sentences", "garbage"),
     *("request_base", "train_requests", "upscale_request", "upscalers", "train_names", "datasets", "unpacking"),
-    *("extension", "extensions"),
+    *("extension", "extensions", "script", "grids"),
 }
 """Plain modules that everybody may import and that import none of the layers."""
 
-LAYERS = ("cli", "server", "ui", "api", "app", "jobs", "workers", "engine", "training")
+LAYERS = ("cli", "server", "ui", "api", "app", "scripts", "jobs", "workers", "engine", "training")
 
 LONGEST_FUNCTION = 60
 LONGEST_FILE = 400
@@ -107,7 +107,10 @@ def test_shared_modules_know_no_web_framework() -> None:
 
 
 def test_the_engine_knows_nothing_of_queue_server_or_page() -> None:
-    assert offenders({"engine"}, {"jobs", "workers", "app", "ui", "api", "training", "server", "gate", "cli"}) == {}
+    assert (
+        offenders({"engine"}, {"jobs", "scripts", "workers", "app", "ui", "api", "training", "server", "gate", "cli"})
+        == {}
+    )
 
 
 def test_training_uses_the_engine_and_nothing_above_it() -> None:
@@ -115,11 +118,15 @@ def test_training_uses_the_engine_and_nothing_above_it() -> None:
 
 
 def test_workers_know_nothing_of_queue_server_or_page() -> None:
-    assert offenders({"workers"}, {"jobs", "app", "ui", "api", "server", "gate", "cli"}) == {}
+    assert offenders({"workers"}, {"jobs", "scripts", "app", "ui", "api", "server", "gate", "cli"}) == {}
 
 
 def test_jobs_know_nothing_of_app_server_or_page() -> None:
-    assert offenders({"jobs"}, {"app", "ui", "api", "server", "gate", "cli", "engine"}) == {}
+    assert offenders({"jobs"}, {"app", "scripts", "ui", "api", "server", "gate", "cli", "engine"}) == {}
+
+
+def test_scripts_know_nothing_of_app_server_or_page() -> None:
+    assert offenders({"scripts"}, {"app", "ui", "api", "server", "gate", "cli", "workers", "engine"}) == {}
 
 
 def test_the_app_knows_nothing_of_page_and_server() -> None:

@@ -36,6 +36,10 @@ from webui.metadata import read, read_text
 from webui.options import OptionsFile
 from webui.prompts import PromptDesk
 from webui.requests import REQUESTS, to_values
+from webui.scripts.conductor import Parts
+from webui.scripts.context import Contexts
+from webui.scripts.runs import Runs
+from webui.scripts.shelf import ScriptShelf
 from webui.settings import Settings
 from webui.train_names import TrainFolders, settle
 from webui.train_requests import TRAIN_REQUESTS, TrainRequest
@@ -102,6 +106,12 @@ class App:
             models_changed=self.refresh_models,
             witness=self._witness,
         )
+        contexts = Contexts(self.library, self.prompts, self.inputs, self.extensions, self.upscalers)
+        parts = Parts(
+            jobs=self.store, outputs=self.outputs, intake=self.intake, scripts=ScriptShelf(self.extensions, contexts),
+            submit=self._submit_cell, read=self.picture_content, is_deleted=lambda name: name in self.gallery.trash.ids,
+        )  # fmt: skip
+        self.runs = Runs(parts, self.scheduler, self.hub, self.estimates)
 
     def start(self, *, engines_wait: bool = False, warm_up: bool = True) -> None:
         """Go on where the last server stopped and start the engines; returns before they are ready.
@@ -118,6 +128,7 @@ class App:
         self.extensions.sweep()
         self.gallery.start()
         self.scheduler.start()
+        self.runs.start()
         if not engines_wait or self.store.count(JobState.QUEUED):
             self.let_engines_start()
         if warm_up:
@@ -138,6 +149,7 @@ class App:
 
     def close(self) -> None:
         """End everything; a running job goes on at the next start from its last state."""
+        self.runs.close()
         self.scheduler.close()
         self.gallery.close()
         self.hub.close()
@@ -165,6 +177,10 @@ class App:
         request = self._training(kind, values) if kind in TRAIN_REQUESTS else self.intake.request(kind, values)
         self.let_engines_start()
         return self.scheduler.submit(kind, to_values(request), key)
+
+    def _submit_cell(self, kind: str, values: Mapping[str, Any], key: str) -> JobRecord:
+        self.let_engines_start()
+        return self.scheduler.submit(kind, values, key)
 
     def _training(self, kind: str, values: Mapping[str, Any]) -> TrainRequest:
         preferred = self.options.current.default_checkpoint

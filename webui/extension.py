@@ -9,6 +9,7 @@ An extension is a folder:
         extension.toml   name, version, api, title, description, tags, requirements, asks
         options.py       `Options`, a class under `@options`; no torch, no gradio
         engine.py        `Engine`, a subclass of `EngineHooks`; no gradio (it may run on another machine)
+        script.py        `Script`, a subclass of `ScriptHooks`, with `Options` of its own: many jobs out of one request
         ui.py            any of `panel(panel)`, `tab(context)`, `routes(context)`; no torch
         assets/          *.js and *.css, which the page loads
 
@@ -27,10 +28,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, dataclass_tra
 from pydantic.dataclasses import dataclass as strict_dataclass
 
 from webui.errors import CheckpointError, InvalidRequest, NotFound, UnknownName, UserError
-from webui.params import Param
+from webui.grids import Grid, draw_grid
+from webui.params import Param, Parameter, parameters
 from webui.prompt.tags import Tag
 from webui.request_base import STRICT, Request
+from webui.requests import ImageToImage, Inpaint, PictureRequest, TextToImage
+from webui.script import Cell, Composed, Finished, Made, ScriptContext, ScriptHooks, changed, possible
 from webui.sentences import Sentence
+from webui.upscale_request import Upscale
 
 if TYPE_CHECKING:  # the server, which must not import torch, reads this module too
     import torch
@@ -38,9 +43,11 @@ if TYPE_CHECKING:  # the server, which must not import torch, reads this module 
     from PIL.Image import Image
 
 __all__ = [
-    "API", "CheckpointError", "Components", "Conditioning", "EngineContext", "EngineHooks", "Guidance",
-    "InvalidRequest", "NotFound", "Panel", "Param", "Request", "Sentence", "ServerContext", "Step", "Tag",
-    "UnetInputs", "UnknownName", "UserError", "Weights", "contextmanager", "nullcontext", "options", "replace",
+    "API", "Cell", "CheckpointError", "Components", "Composed", "Conditioning", "EngineContext", "EngineHooks",
+    "Finished", "Grid", "Guidance", "ImageToImage", "Inpaint", "InvalidRequest", "Made", "NotFound", "Panel", "Param",
+    "Parameter", "PictureRequest", "Request", "ScriptContext", "ScriptHooks", "Sentence", "ServerContext", "Step",
+    "Tag", "TextToImage", "UnetInputs", "UnknownName", "Upscale", "UserError", "Weights", "changed", "contextmanager",
+    "draw_grid", "nullcontext", "options", "parameters", "possible", "replace",
 ]  # fmt: skip
 
 API = 1

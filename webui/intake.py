@@ -37,13 +37,13 @@ class Intake:
         self._library, self._options = library, options
         self._inputs, self._prompts, self._upscalers, self._extensions = inputs, prompts, upscalers, extensions
 
-    def request(self, kind: str, values: Mapping[str, Any]) -> Request:
-        """A resolved request for a picture. `kind` is a key of `REQUESTS`.
+    def request(self, kind: str, values: Mapping[str, Any], *, is_draft: bool = False) -> Request:
+        """A resolved request for a picture. `kind` is a key of `REQUESTS`. The pictures of a draft are not looked for.
 
         Raises `InvalidRequest`, `UnknownName`, `CheckpointError`, or `NotFound` for a picture that was not uploaded.
         """
         request = self.upscale(values) if kind == Upscale.kind else self._picture(kind, values)
-        for input_id in request.inputs:
+        for input_id in () if is_draft else request.inputs:
             self._inputs.check(input_id)
         return request
 

@@ -237,7 +237,7 @@ def test_what_an_older_version_said_of_its_jobs_is_still_told(tmp_path: Path, mo
 
 
 def test_ten_thousand_finished_jobs_are_listed_and_opened_quickly(store: JobStore, tmp_path: Path) -> None:
-    with store._write() as sql:  # one transaction, or filling it would take a minute
+    with store.write() as sql:  # one transaction, or filling it would take a minute
         for number in range(10_000):
             job = submit(store, prompt=f"picture {number}")
             store.add_picture(job, IMAGE, f"{number}.png")

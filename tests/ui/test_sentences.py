@@ -14,6 +14,7 @@ from webui.events import JobState
 from webui.params import parameters
 from webui.registry import CHOICES
 from webui.requests import REQUESTS
+from webui.scripts.records import RunState
 from webui.sentences import PLACEHOLDER, Sentence
 from webui.settings import ROOT
 
@@ -35,6 +36,7 @@ COMPUTED: dict[str, set[str]] = {
     "param.help": {field.help for field in FIELDS},
     "record.state.value": {str(state) for state in JobState},
     "self._store.job(job_id).state.value": {str(state) for state in JobState},
+    "self._store.run(run_id).state.value": {str(state) for state in RunState},
     "signal.value": {str(signal) for signal in Signal},
 }
 """Templates that are not written where they are used: the expression -> everything it can be."""

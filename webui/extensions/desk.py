@@ -113,6 +113,13 @@ class ExtensionDesk:
         silent = {name for name in self.shelf.enabled() if name not in types}
         return checked({name: named for name, named in values.items() if named or name not in silent}, types)
 
+    def words(self, language: str) -> dict[str, str]:
+        """What enabled extensions say in another language, by their English: their files languages/<language>.json."""
+        found: dict[str, str] = {}
+        for folder in self.shelf.enabled().values():
+            found |= folder.words(language)
+        return found
+
     def imported(self, folder: Folder, half: str) -> ModuleType | None:
         """A module of an enabled extension; None for one that failed and is disabled now."""
         marker = self._data_dir / "importing"

@@ -5,6 +5,7 @@ Knows neither whether it is trusted nor how it is imported.
 
 import ast
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from webui.extension import API, HOOKS
 from webui.request_base import STRICT
 
 MANIFEST = "extension.toml"
-HALVES = ("options", "ui", "engine")
+HALVES = ("options", "ui", "engine", "script")
 """Modules that an extension may have; each is `<name>.py`."""
 NAME = r"[a-z][a-z0-9_]{1,39}"
 MOST_MANIFEST_BYTES = 64 * 2**10
@@ -88,6 +89,18 @@ class Folder:
     def has(self, half: str) -> bool:
         """Whether it has one of `HALVES`."""
         return (self.path / f"{half}.py").is_file()
+
+    def words(self, language: str) -> dict[str, str]:
+        """English -> another language, of its file languages/<language>.json; nothing when there is none of use."""
+        name = f"languages/{language}.json"
+        if name not in self.files:
+            return {}
+        try:
+            found = json.loads((self.path / name).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        texts = found.items() if isinstance(found, dict) else ()
+        return {english: text for english, text in texts if isinstance(text, str)}
 
     @property
     def hooks(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from webui.extension import EngineHooks
 from webui.extensions.manifest import Folder, read_folder
 from webui.extensions.modules import described, import_half
 from webui.extensions.options import options_of
+from webui.script import ScriptHooks
 from webui.sentences import Sentence
 from webui.settings import ROOT
 
@@ -111,6 +112,8 @@ def check(folder: Folder) -> None:
         import_half(folder, "ui")
     if folder.has("engine"):
         engine_of(folder)
+    if folder.has("script"):
+        script_of(folder)
 
 
 def engine_of(folder: Folder) -> type[EngineHooks[object]]:
@@ -120,6 +123,15 @@ def engine_of(folder: Folder) -> type[EngineHooks[object]]:
         title = folder.manifest.title
         raise ExtensionError("{title} has an engine.py without a class Engine(EngineHooks).", title=title)
     return found
+
+
+def script_of(folder: Folder) -> tuple[type[ScriptHooks[object]], type]:
+    """The class Script of a script half and that of its options. Raises `ExtensionError`."""
+    module, title = import_half(folder, "script"), folder.manifest.title
+    found = getattr(module, "Script", None)
+    if not isinstance(found, type) or not issubclass(found, ScriptHooks):
+        raise ExtensionError("{title} has a script.py without a class Script(ScriptHooks).", title=title)
+    return found, options_of(module, title)
 
 
 def _limit_memory() -> None:

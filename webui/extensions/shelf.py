@@ -13,7 +13,7 @@ from webui.extensions.manifest import NOT_COUNTED, Folder, read_folder
 from webui.extensions.state import Entry, StateFile
 from webui.sentences import Sentence
 
-SHIPPED = frozenset({"lora", "controlnet"})
+SHIPPED = frozenset({"lora", "controlnet", "xyz_plot", "prompt_matrix", "prompts_from_file", "loopback", "sd_upscale"})
 """What comes with Easel: enabled unless a person disables it, trusted as the rest of the program is."""
 
 

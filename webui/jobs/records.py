@@ -64,12 +64,13 @@ class JobRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureRecord:
-    """One finished picture of a job."""
+    """One finished picture of a job, or of a run: one that was put together of its cells' pictures."""
 
     id: str
     job_id: str
+    """Or the run's id."""
     number: int
-    """0-based, over all batches of the job."""
+    """0-based, over all batches of the job, or all pictures of the run."""
     path: str
     """Relative to the outputs folder, with forward slashes."""
     seed: int

@@ -72,6 +72,56 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE jobs ADD COLUMN told TEXT",),
     ("ALTER TABLE jobs ADD COLUMN receipt TEXT NOT NULL DEFAULT '[]'",),
     ("CREATE INDEX jobs_by_end ON jobs (state, finished)",),
+    (  # many jobs from one request
+        """CREATE TABLE runs (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            script TEXT NOT NULL,
+            title TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            request TEXT NOT NULL,
+            options TEXT NOT NULL,
+            open_seed INTEGER NOT NULL,
+            total INTEGER NOT NULL,
+            columns INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            created REAL NOT NULL,
+            finished REAL,
+            error TEXT,
+            text TEXT,
+            key TEXT UNIQUE
+        )""",
+        "CREATE INDEX runs_by_state ON runs (state)",
+        """CREATE TABLE cells (
+            run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            place INTEGER NOT NULL,
+            label TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            request TEXT NOT NULL,
+            job_id TEXT REFERENCES jobs (id) ON DELETE SET NULL,
+            PRIMARY KEY (run_id, number)
+        )""",
+        "CREATE INDEX cells_by_job ON cells (job_id)",
+        # What is put together of the cells' pictures belongs to no job.
+        """CREATE TABLE run_pictures (
+            id TEXT PRIMARY KEY,
+            run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            path TEXT NOT NULL,
+            seed INTEGER NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            parameters TEXT NOT NULL,
+            created REAL NOT NULL,
+            UNIQUE (run_id, number)
+        )""",
+        "CREATE INDEX run_pictures_by_path ON run_pictures (path)",
+        """CREATE VIEW every_picture AS
+            SELECT id, job_id, number, path, seed, width, height, parameters, created FROM pictures
+            UNION ALL
+            SELECT id, run_id, number, path, seed, width, height, parameters, created FROM run_pictures""",
+    ),
 )
 """Statements that bring version i of the schema to version i + 1; entries are added, never changed."""
 

@@ -1,25 +1,23 @@
 """The job store: every accepted job, its state and its pictures, in SQLite. What it holds is the truth.
 
-A job's life is written here and nowhere else; a final state never changes again. Opening and upgrading the file is
-the business of `schema.py`; pictures' files are the business of `outputs.py`. Safe to use from any thread.
+A job's life is written here and nowhere else; a final state never changes again. Transactions are the business of
+`database.py`, opening and upgrading the file that of `schema.py`, pictures' files that of `outputs.py`. Safe to use
+from any thread.
 """
 
 import json
 import re
 import secrets
 import sqlite3
-import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from webui.contract import Signal
-from webui.errors import CannotStore, EngineDied, NotFound
+from webui.errors import EngineDied, NotFound
 from webui.events import Image, JobState
+from webui.jobs.database import Database
 from webui.jobs.records import JobRecord, PictureRecord
-from webui.jobs.schema import open_database
 from webui.sentences import Sentence
 from webui.train_requests import TRAIN_REQUESTS
 
@@ -31,23 +29,14 @@ PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 
-class JobStore:
-    """One connection behind one lock: SQLite has one writer anyway, and reads take microseconds."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = open_database(path)
-        self._lock = threading.RLock()
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+class JobStore(Database):
+    """Jobs and their pictures in the database."""
 
     # Jobs come in.
 
     def submit(self, kind: str, values: Mapping[str, Any], key: str | None = None) -> tuple[JobRecord, bool]:
         """Append a job to the queue; on disk when this returns. With a known `key`: that job and False."""
-        with self._write() as sql:
+        with self.write() as sql:
             if key is not None:
                 row = sql.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
                 if row is not None:
@@ -60,7 +49,7 @@ class JobStore:
             return _job(row), True
 
     def job_of_key(self, key: str) -> JobRecord | None:
-        row = self._one("SELECT * FROM jobs WHERE key = ?", (key,))
+        row = self.one("SELECT * FROM jobs WHERE key = ?", (key,))
         return None if row is None else _job(row)
 
     def recover(self) -> list[JobRecord]:
@@ -69,7 +58,7 @@ class JobStore:
         They keep their place and their engine state. One that went down for the second time has failed; one that had
         been told to stop or to pause has done so.
         """
-        with self._write() as sql:
+        with self.write() as sql:
             rows = sql.execute("SELECT id, told FROM jobs WHERE state = ?", (JobState.RUNNING,)).fetchall()
             return [self._recover(row["id"], row["told"]) for row in rows]
 
@@ -88,7 +77,7 @@ class JobStore:
 
     def job(self, job_id: str) -> JobRecord:
         """Raises `NotFound`."""
-        row = self._one("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        row = self.one("SELECT * FROM jobs WHERE id = ?", (job_id,))
         if row is None:
             raise NotFound("There is no job '{id}'.", id=job_id[:80])
         return _job(row)
@@ -100,7 +89,7 @@ class JobStore:
         wanted = tuple(states) or tuple(JobState)
         sorts = (False, True) if training is None else (training,)
         marks, sort_marks = ", ".join("?" * len(wanted)), ", ".join("?" * len(sorts))
-        rows = self._all(
+        rows = self.all(
             f"SELECT * FROM jobs WHERE state IN ({marks}) AND training IN ({sort_marks}) ORDER BY number DESC LIMIT ?",
             (*wanted, *sorts, max(0, limit)),
         )
@@ -110,7 +99,7 @@ class JobStore:
         """Those of the named jobs that exist, newest first."""
         marks = ", ".join("?" * len(ids))
         return [
-            _job(row) for row in self._all(f"SELECT * FROM jobs WHERE id IN ({marks}) ORDER BY number DESC", tuple(ids))
+            _job(row) for row in self.all(f"SELECT * FROM jobs WHERE id IN ({marks}) ORDER BY number DESC", tuple(ids))
         ]
 
     def named_pictures(self) -> set[str]:
@@ -119,7 +108,7 @@ class JobStore:
 
     def queue(self, limit: int) -> list[JobRecord]:
         """The next jobs to run, first first: trainings take hours and come after all pictures."""
-        rows = self._all(
+        rows = self.all(
             "SELECT * FROM jobs WHERE state = ? ORDER BY training, position, number LIMIT ?", (JobState.QUEUED, limit)
         )
         return [_job(row) for row in rows]
@@ -128,24 +117,24 @@ class JobStore:
         """How many queued jobs come before this one; 0 for a job that is not queued."""
         if record.state is not JobState.QUEUED:
             return 0
-        row = self._one(
+        row = self.one(
             "SELECT count(*) FROM jobs WHERE state = ? AND (training, position, number) < (?, ?, ?)",
             (JobState.QUEUED, record.training, record.position, record.number),
         )
         return int(row[0]) if row else 0
 
     def count(self, state: JobState) -> int:
-        row = self._one("SELECT count(*) FROM jobs WHERE state = ?", (state,))
+        row = self.one("SELECT count(*) FROM jobs WHERE state = ?", (state,))
         return int(row[0]) if row else 0
 
     def last_done(self) -> float:
         """When the last job was done; 0 when none was."""
-        row = self._one("SELECT max(finished) FROM jobs WHERE state = ?", (JobState.DONE,))
+        row = self.one("SELECT max(finished) FROM jobs WHERE state = ?", (JobState.DONE,))
         return float(row[0] or 0.0) if row else 0.0
 
     def engine_state(self, job_id: str) -> bytes | None:
         """The last state the engine gave for this job, to go on from."""
-        row = self._one("SELECT state FROM states WHERE job_id = ?", (job_id,))
+        row = self.one("SELECT state FROM states WHERE job_id = ?", (job_id,))
         return bytes(row["state"]) if row else None
 
     # Jobs change state. Each returns the row as it is now, or None when the job was not in a state that allows it.
@@ -161,13 +150,13 @@ class JobStore:
 
     def requeue(self, job_id: str, engine_state: bytes | None = None) -> JobRecord | None:
         """running -> queued at its old place, through no fault of its own."""
-        with self._write():
+        with self.write():
             self._keep_state(job_id, engine_state)
             return self._change(job_id, (JobState.RUNNING,), "state = 'queued'")
 
     def crashed(self, job_id: str, error: EngineDied, engine_state: bytes | None = None) -> JobRecord:
         """running -> queued after the first crash, failed after the second without a new picture."""
-        with self._write():
+        with self.write():
             record = self.job(job_id)
             if record.crashes + 1 >= MAX_CRASHES:
                 failed = self._change(job_id, (JobState.RUNNING,), "crashes = crashes + 1")
@@ -178,7 +167,7 @@ class JobStore:
 
     def pause(self, job_id: str, engine_state: bytes | None = None, *, when: JobState) -> JobRecord | None:
         """`when` -> paused."""
-        with self._write():
+        with self.write():
             self._keep_state(job_id, engine_state)
             return self._change(job_id, (when,), "state = 'paused'")
 
@@ -192,7 +181,7 @@ class JobStore:
 
     def move(self, job_id: str, before: str | None) -> JobRecord | None:
         """Put a queued job directly before another one of its sort, or last. None when one of them does not wait."""
-        with self._write() as sql:
+        with self.write() as sql:
             record = self.job(job_id)
             others = [other for other in self._waiting(record.training) if other != job_id]
             place = len(others) if before is None else others.index(before) if before in others else None
@@ -206,7 +195,7 @@ class JobStore:
             return self.job(job_id)
 
     def _waiting(self, training: bool) -> list[str]:
-        rows = self._all(
+        rows = self.all(
             "SELECT id FROM jobs WHERE state = ? AND training = ? ORDER BY position, number",
             (JobState.QUEUED, training),
         )
@@ -225,7 +214,7 @@ class JobStore:
     ) -> JobRecord | None:
         """`when` -> a final state; the engine's state is dropped."""
         assert state.is_final
-        with self._write() as sql:
+        with self.write() as sql:
             record = self._change(
                 job_id,
                 when,
@@ -248,22 +237,22 @@ class JobStore:
         self._change(job_id, (JobState.RUNNING,), "told = ?", (signal,))
 
     def keep_engine_state(self, job_id: str, engine_state: bytes) -> None:
-        with self._write():
+        with self.write():
             self._keep_state(job_id, engine_state)
 
     def got_further(self, job_id: str) -> None:
         """A crash counts against a job only while it makes nothing: a long one may meet several power cuts."""
-        with self._write() as sql:
+        with self.write() as sql:
             sql.execute("UPDATE jobs SET crashes = 0 WHERE id = ?", (job_id,))
 
     def keep_result(self, job_id: str, path: str) -> None:
         """Note what a training has made, relative to the models folder."""
-        with self._write() as sql:
+        with self.write() as sql:
             sql.execute("UPDATE jobs SET result = ? WHERE id = ?", (path, job_id))
 
     def warn(self, job_id: str, text: Sentence) -> None:
         """Add a sentence to the job's warnings; one that is already there is not repeated."""
-        with self._write() as sql:
+        with self.write() as sql:
             warnings = self.job(job_id).warnings
             if text not in warnings:
                 told = json.dumps([known.to_json() for known in (*warnings, text)])
@@ -276,7 +265,7 @@ class JobStore:
 
         A picture of this job with the same number is replaced.
         """
-        with self._write() as sql:
+        with self.write() as sql:
             values = (image.seed, image.width, image.height, image.parameters, time.time())
             row = sql.execute(
                 "INSERT OR REPLACE INTO pictures (id, job_id, number, path, seed, width, height, parameters, created) "
@@ -288,7 +277,7 @@ class JobStore:
 
     def picture(self, picture_id: str) -> PictureRecord:
         """Raises `NotFound`."""
-        row = self._one("SELECT * FROM pictures WHERE id = ?", (picture_id,))
+        row = self.one("SELECT * FROM every_picture WHERE id = ?", (picture_id,))
         if row is None:
             raise NotFound("There is no picture '{id}'.", id=picture_id[:80])
         return PictureRecord(**row)
@@ -298,18 +287,19 @@ class JobStore:
 
     def picture_at(self, path: str) -> str | None:
         """Id of the picture that was saved there, the last one where one was deleted before."""
-        row = self._one("SELECT id FROM pictures WHERE path = ? ORDER BY created DESC LIMIT 1", (path,))
+        row = self.one("SELECT id FROM every_picture WHERE path = ? ORDER BY created DESC LIMIT 1", (path,))
         return None if row is None else str(row["id"])
 
     def names_of(self, folder: str) -> list[str]:
         """Names that the known pictures of a folder below the outputs folder were saved under."""
-        rows = self._all("SELECT path FROM pictures WHERE path >= ? AND path < ?", (f"{folder}/", f"{folder}0"))
+        rows = self.all("SELECT path FROM every_picture WHERE path >= ? AND path < ?", (f"{folder}/", f"{folder}0"))
         return [row["path"].removeprefix(f"{folder}/") for row in rows]  # "0" comes directly after "/"
 
     def forget_pictures(self, ids: Sequence[str]) -> None:
         """Their files were deleted for good."""
-        with self._write() as sql:
-            sql.executemany("DELETE FROM pictures WHERE id = ?", [(picture_id,) for picture_id in ids])
+        with self.write() as sql:
+            for table in ("pictures", "run_pictures"):
+                sql.executemany(f"DELETE FROM {table} WHERE id = ?", [(picture_id,) for picture_id in ids])
 
     def pictures_of(self, job_ids: Sequence[str]) -> dict[str, list[PictureRecord]]:
         """The pictures of each of these jobs, in order."""
@@ -317,7 +307,7 @@ class JobStore:
         for start in range(0, len(job_ids), 500):  # SQLite allows a limited number of parameters
             some = job_ids[start : start + 500]
             marks = ", ".join("?" * len(some))
-            for row in self._all(f"SELECT * FROM pictures WHERE job_id IN ({marks}) ORDER BY number", tuple(some)):
+            for row in self.all(f"SELECT * FROM pictures WHERE job_id IN ({marks}) ORDER BY number", tuple(some)):
                 found[row["job_id"]].append(PictureRecord(**row))
         return found
 
@@ -327,7 +317,7 @@ class JobStore:
         self, job_id: str, when: Sequence[JobState], assignments: str, parameters: tuple[object, ...] = ()
     ) -> JobRecord | None:
         marks = ", ".join("?" * len(when))
-        with self._write() as sql:
+        with self.write() as sql:
             row = sql.execute(
                 f"UPDATE jobs SET {assignments} WHERE id = ? AND state IN ({marks}) RETURNING *",
                 (*parameters, job_id, *when),
@@ -337,39 +327,6 @@ class JobStore:
     def _keep_state(self, job_id: str, engine_state: bytes | None) -> None:
         if engine_state is not None:
             self._connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (job_id, engine_state))
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, on disk at the end; inside another one it is part of it. Raises `CannotStore`."""
-        with self._lock:
-            if self._connection.in_transaction:
-                yield self._connection
-                return
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                self._roll_back()
-                raise CannotStore(str(self._path), str(error)) from error
-            except BaseException:
-                self._roll_back()
-                raise
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:  # a full disk has ended it already
-            self._connection.execute("ROLLBACK")
-
-    def _one(self, query: str, parameters: tuple[object, ...]) -> sqlite3.Row | None:
-        rows = self._all(query, parameters)
-        return rows[0] if rows else None
-
-    def _all(self, query: str, parameters: tuple[object, ...]) -> list[sqlite3.Row]:
-        with self._lock:
-            try:
-                return self._connection.execute(query, parameters).fetchall()
-            except sqlite3.OperationalError as error:
-                raise CannotStore(str(self._path), str(error)) from error
 
 
 def new_id() -> str:

@@ -40,6 +40,8 @@ class Form:
     """What an untouched form holds, without the checkpoint's own recommendations."""
     elsewhere: tuple[str, ...] = ()
     """Fields whose values the script brings: uploaded pictures."""
+    kinds: tuple[str, ...] = ()
+    """Requests that the form is sent as; () for its own kind alone."""
     options: Mapping[str, Parameter] = field(default_factory=dict)
     """Options of extensions, by "<extension>.<option>"; the request carries them in its one field `extensions`."""
 
@@ -59,7 +61,9 @@ class Form:
     def wire(self, page: gr.Blocks) -> None:
         """Restore on load, remember on input, and let the script put values into the controls."""
         controls = list(self.controls.values())
-        spec = {"kind": self.tab, "fields": {name: self._describe(name) for name in self.names}}
+        requests = {kind: list(parameters(REQUESTS[kind])) for kind in self.kinds or (self.kind,)}
+        fields = {name: self._describe(name) for name in self.names}
+        spec = {"kind": self.tab, "fields": fields, "requests": requests}
         page.load(fn=None, inputs=controls, outputs=controls, js=call("startForm", spec), show_progress="hidden")
         save, fill = self._hidden_button("save"), self._hidden_button("fill")
         save.click(fn=None, inputs=controls, js=call("saveForm", self.tab), trigger_mode="multiple")

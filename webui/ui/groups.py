@@ -141,6 +141,12 @@ def folded(maker: Maker, panels: Panels) -> None:
     _follow_models(maker)
 
 
+def script(maker: Maker) -> None:
+    """The list of scripts with the options of the chosen one, closed: our own element (assets/script-form.js)."""
+    with gr.Accordion(word("group.script"), open=False, elem_id=f"{maker.tab}_group_script"):
+        element("easel-script", elem_id=f"{maker.tab}_script", kind=maker.tab)
+
+
 def _follow_models(maker: Maker) -> None:
     """The script presses this on load and when the models folder has changed."""
     shelves = {name: field.param.suggestions for name, field in maker.fields.items() if field.param.suggestions}

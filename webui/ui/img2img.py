@@ -7,8 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from webui.params import parameters
-from webui.requests import REQUESTS
 from webui.ui import groups
 from webui.ui.controls import tool
 from webui.ui.form import Form, call
@@ -31,6 +29,7 @@ def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any], pane
         with gr.Column(elem_classes="easel-source-column"):
             element("easel-source", elem_id=f"{TAB}_source", kind=TAB)
         with gr.Column(elem_classes="easel-results"):
+            element("easel-runs", elem_id=f"{TAB}_runs", kind=TAB)
             element("easel-result", elem_id=f"{TAB}_result", kind=TAB)
         with gr.Column(elem_classes="easel-controls"):
             _size(maker)
@@ -38,9 +37,11 @@ def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any], pane
             groups.steps_and_guidance(maker)
             groups.seed(maker)
             groups.folded(maker, panels)
+            groups.script(maker)
             groups.reset_button(maker)
-    form = Form(TAB, KINDS[-1], {"checkpoint": checkpoint, **maker.made}, maker.defaults, PICTURES, maker.options)
-    form.submits(generate, "submitSource", {kind: list(parameters(REQUESTS[kind])) for kind in KINDS})
+    controls = {"checkpoint": checkpoint, **maker.made}
+    form = Form(TAB, KINDS[-1], controls, maker.defaults, PICTURES, KINDS, maker.options)
+    form.submits(generate, "submitSource")
     form.wire(page)
     return form
 

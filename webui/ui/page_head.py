@@ -19,6 +19,7 @@ HEAD = (
     b'<link rel="stylesheet" href="easel/extensions.css">'
     b'<link rel="stylesheet" href="easel/prompts.css">'
     b'<link rel="stylesheet" href="easel/queue.css">'
+    b'<link rel="stylesheet" href="easel/scripts.css">'
     b'<script type="module" src="easel/easel.js"></script>'
 )
 BASE = re.compile(rb"<base [^>]*>")

@@ -20,12 +20,14 @@ def build(page: gr.Blocks, checkpoint: Any, recommended: Mapping[str, Any], pane
             groups.prompts(maker, autofocus=True)
             generate = groups.generate_button(maker)
         with gr.Column(elem_classes="easel-results"):
+            element("easel-runs", elem_id=f"{KIND}_runs", kind=KIND)
             element("easel-result", elem_id=f"{KIND}_result", kind=KIND)
         with gr.Column(elem_classes="easel-controls"):
             groups.size(maker)
             groups.steps_and_guidance(maker)
             groups.seed(maker)
             groups.folded(maker, panels)
+            groups.script(maker)
             groups.reset_button(maker)
     form = Form(KIND, KIND, {"checkpoint": checkpoint, **maker.made}, maker.defaults, options=maker.options)
     form.submits(generate)

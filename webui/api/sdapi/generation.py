@@ -10,10 +10,12 @@ from typing import Any
 from fastapi import APIRouter
 
 from webui import __version__
+from webui.api.sdapi import scripts
 from webui.api.sdapi.always_on import CONTROLNET, AlwaysOn
 from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
 from webui.api.sdapi.controlnet import RESOLUTION, control_picture
 from webui.api.sdapi.names import checkpoint_named
+from webui.api.sdapi.scripts import NO_SCRIPT
 from webui.api.sdapi.translation import Translated, image_to_image, text_to_image
 from webui.api.sdapi.uploads import is_blank, receive, receive_mask
 from webui.api.sdapi.waiting import finished, results
@@ -52,8 +54,12 @@ def routes(app: App) -> APIRouter:
 
 
 async def _drawn(app: App, body: Drawing, translated: Translated) -> dict[str, Any]:
-    record = await asyncio.to_thread(app.submit, translated.kind, translated.values, styles=translated.styles)
-    job = await finished(app, record.id)
+    asked = translated.kind, translated.values
+    if body.script_name in NO_SCRIPT:
+        record = await asyncio.to_thread(app.submit, *asked, styles=translated.styles)
+        job = await finished(app, record.id)
+    else:
+        job = await scripts.drawn(app, *asked, translated.styles, str(body.script_name), body.script_args)
     if not body.override_settings_restore_afterwards and "checkpoint" in translated.values:
         await asyncio.to_thread(app.options.change, default_checkpoint=translated.values["checkpoint"])
     images = [*await results(app, job), *await asyncio.to_thread(_control_pictures, app, job)] if body.send_images else []

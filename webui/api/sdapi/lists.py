@@ -84,21 +84,26 @@ def _add_choices(router: APIRouter, app: App) -> None:
 
 def _scripts(app: App, is_img2img: bool) -> list[dict[str, Any]]:
     """Extensions with options, which may always be on, and scripts, of which one is chosen."""
-    on = {name: parameters(declared) for name, declared in app.extensions.option_types().items()}
-    chosen = {known.name: parameters(known.options) for known in selectable(app, _kind(is_img2img)).values()}
+    on = {
+        name: [_argument(field) for field in parameters(declared).values()]
+        for name, declared in app.extensions.option_types().items()
+    }
+    chosen = {
+        title: [{name: option[ours] for name, ours in ARGUMENT.items()} for option in told["options"]]
+        for title, told in selectable(app, "img2img" if is_img2img else "txt2img").items()
+    }
     return [
-        {
-            "name": name,
-            "is_alwayson": fields is on.get(name),
-            "is_img2img": is_img2img,
-            "args": [_argument(field) for field in fields.values()],
-        }
-        for name, fields in (*chosen.items(), *on.items())
+        {"name": name, "is_alwayson": is_alwayson, "is_img2img": is_img2img, "args": arguments}
+        for is_alwayson, scripts in ((False, chosen), (True, on))
+        for name, arguments in scripts.items()
     ]
 
 
-def _kind(is_img2img: bool) -> str:
-    return "img2img" if is_img2img else "txt2img"
+ARGUMENT = {
+    "label": "label", "value": "default", "minimum": "minimum", "maximum": "maximum", "step": "step",
+    "choices": "choices",
+}  # fmt: skip
+"""What an argument of a script tells there -> what an option tells here."""
 
 
 def _argument(field: Parameter) -> dict[str, Any]:

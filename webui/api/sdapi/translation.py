@@ -72,7 +72,6 @@ WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "s_min_uncond": (None, 0.0),
     "disable_extra_networks": (False,),
     "comments": (None, {}),
-    "script_name": (None, "", "None"),
     "firstphase_width": (0,),
     "firstphase_height": (0,),
     "firstpass_image": (None,),

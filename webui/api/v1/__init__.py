@@ -14,6 +14,7 @@ from webui.api.v1 import (
     picture_info,
     pictures,
     prompts,
+    scripts,
     snippets,
     trainings,
     upscalers,
@@ -27,7 +28,7 @@ def router(app: App) -> APIRouter:
     v1 = APIRouter(prefix="/api/v1", responses=ERRORS)
     for resource in (
         *(jobs, trainings, pictures, gallery, picture_info, inputs, prompts, datasets, catalogue, upscalers),
-        *(extensions, snippets, events, health),
+        *(scripts, extensions, snippets, events, health),
     ):
         v1.include_router(resource.routes(app))
     return v1

@@ -50,7 +50,15 @@ def routes(app: App) -> APIRouter:
         """Pictures are drawn without it from now on. Whoever may draw may do this."""
         return desk.disable(name)
 
+    words = APIRouter()
+
+    @words.get("/words/{language}")
+    def words_of_extensions(language: str) -> dict[str, str]:
+        """What extensions say, in English -> in that language, as far as they bring translations along."""
+        return desk.words(language)
+
     both = APIRouter(tags=["extensions"])
+    both.include_router(words)
     both.include_router(router)
     both.include_router(_of_operator(app))
     return both

@@ -17,6 +17,8 @@ import { countPrompts } from "./prompt-tokens.js";
 import * as queue from "./queue.js";
 import * as result from "./result.js";
 import { listenToKeys } from "./shortcuts.js";
+import * as runs from "./runs.js";
+import * as scriptForm from "./script-form.js";
 import * as source from "./source.js";
 import * as status from "./status.js";
 import * as styles from "./styles.js";
@@ -37,6 +39,8 @@ export { book } from "./jobs.js";
 book.open();
 queue.define();
 result.define();
+runs.define();
+scriptForm.define();
 canvas.define();
 source.define();
 extras.define();
@@ -57,7 +61,7 @@ listenToPalette();
 announceEnds();
 listenInPrompts();
 for (const tab of ["txt2img", "img2img"]) countPrompts(tab);
-estimateTime("txt2img");
+for (const tab of ["txt2img", "img2img"]) estimateTime(tab);
 
 // Icon buttons are named by their text, which is not painted; a pointer gets it as a tooltip.
 document.addEventListener("pointerover", ({ target }) => {

@@ -5,6 +5,7 @@ import { book } from "./jobs.js";
 import { getCheckpoints, refreshCheckpoints as askForRefresh, ServerError } from "./server.js";
 import { browser, tab } from "./storage.js";
 import { chooseStyles, chosenStyles } from "./styles.js";
+import { chosenScript } from "./scripts.js";
 import { flat, nested } from "./option-names.js";
 import { openTab } from "./tabs.js";
 import { isTouched, unlessTouched } from "./touched.js";
@@ -50,8 +51,9 @@ export function saveForm(kind, values) {
   if (draws(form) && current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
 
-/** Send the form as one job. */
-export const submitForm = (kind, names, values) => void book.submit(kind, valuesOf(kind, names, values), chosenStyles(kind));
+/** Send the form as one job, or as a run of the script that is chosen. */
+export const submitForm = (kind, names, values) =>
+  void book.submit(kind, valuesOf(kind, names, values), chosenStyles(kind), chosenScript(kind));
 
 /** What the form says, remembered. An emptied number is left out, which asks for the field's default. */
 export function valuesOf(kind, names, values) {
@@ -65,6 +67,12 @@ const asked = (kind, values) =>
 
 /** What the form would ask for now, a moment behind what is typed. */
 export const drafted = (kind) => asked(kind, remembered(kind));
+
+/** Those of a form's values that a request of this kind has: the form of img2img has the fields of inpainting, too. */
+export function ofKind(tab, kind, values) {
+  const names = forms.get(tab)?.spec.requests[kind] ?? [];
+  return Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));
+}
 
 /** The values of a form as they were last written down, a moment behind what is typed. */
 export const remembered = (kind) => tab.get(`form.${kind}`) ?? {};

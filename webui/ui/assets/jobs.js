@@ -24,7 +24,8 @@ function remembered() {
 const NEWS = { pictures: (job) => job.pictures.map(({ id }) => id), models: (job) => job.result ?? [] };
 
 /** Emits "change" whenever anything a reader could show is different, "submit" when a request sets out, "models" when
-    the models folder has changed, "pictures" when there may be others in the gallery. */
+    the models folder has changed, "pictures" when there may be others in the gallery, "run" when a run of a script has
+    gone on ({id}) or was accepted ({id, run}), "runs" when any may have. */
 class JobBook extends EventTarget {
   #jobs = new Map();
   /** Jobs that are being asked for -> frames about them that arrived meanwhile, to be told again on top. */
@@ -34,7 +35,7 @@ class JobBook extends EventTarget {
   #news = {};  // event -> what it was about in the last snapshot
   /** State of engine and queue as /api/v1/status says it; null until known. */
   status = null;
-  /** Requests that the server refused or never got: [{kind, values, styles, error}], newest last. */
+  /** Requests that the server refused or never got: [{kind, values, styles, script, error}], newest last. */
   refused = [];
   /** Whether there is a model at all; null until known. */
   hasCheckpoint = null;
@@ -84,20 +85,25 @@ class JobBook extends EventTarget {
   }
 
   /** Send a request: values, or a promise of them. What was refused before is put away. */
-  submit(kind, given, styles) {
+  submit(kind, given, styles, script) {
     this.dismissRefusals();
-    return this.submitNext(kind, given, styles);
+    return this.submitNext(kind, given, styles, script);
   }
 
-  /** Send one of several requests of one click. Its outcome shows up in `followed` or in `refused`. */
-  async submitNext(kind, given, styles = []) {
+  /** Send one of several requests of one click, with a script as a run of it. Its outcome shows up in `followed` or in
+      `refused`, that of a run is told as "run". */
+  async submitNext(kind, given, styles = [], script = null) {
     let values = null;
     this.sending += 1;
     this.dispatchEvent(new Event("submit"));
     this.#changed();
     try {
       values = await given;
-      const job = await submitJob(kind, values, styles);
+      const job = await submitJob(kind, values, styles, script);
+      if (script) {
+        this.dispatchEvent(new CustomEvent("run", { detail: { id: job.id, run: job } }));
+        return job;
+      }
       // A quick job's frames can overtake this answer, which is then the older news.
       if (!this.#jobs.has(job.id) && !this.#fetching.has(job.id)) this.#keep(job);
       if (!isTraining(job)) this.#own = [...this.#own.filter((id) => id !== job.id), job.id].slice(-OWN_JOBS_REMEMBERED);
@@ -105,12 +111,22 @@ class JobBook extends EventTarget {
       return job;
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      this.refused = [...this.refused, { kind, values, styles, error }];
+      this.refused = [...this.refused, { kind, values, styles, script, error }];
       return null;
     } finally {
       this.sending -= 1;
       this.#changed();
     }
+  }
+
+  /** Jobs that a run of this page has made are this page's. */
+  adopt(ids) {
+    const others = ids.filter((id) => !this.#own.includes(id));
+    if (!others.length) return;
+    this.#own = [...this.#own, ...others].slice(-OWN_JOBS_REMEMBERED);
+    tab.set("jobs", this.#own);
+    for (const id of others) if (!this.#jobs.has(id)) void this.#fetch(id);
+    this.#changed();
   }
 
   /** Cancel, skip, pause or resume. A job that is already past it is not an error worth a card. */
@@ -176,7 +192,7 @@ class JobBook extends EventTarget {
   /** Send refused requests once more. Others that were refused stay so. */
   submitAgain(refusals) {
     this.dismissRefusals(refusals);
-    for (const { kind, values, styles } of refusals) void this.submitNext(kind, values, styles);
+    for (const { kind, values, styles, script } of refusals) void this.submitNext(kind, values, styles, script);
   }
 
   #apply(frame) {
@@ -184,10 +200,13 @@ class JobBook extends EventTarget {
       for (const job of frame.jobs) this.#keep(job);
       this.#tellNews(frame.jobs, this.status === null);
       this.status = frame.status;
+      this.dispatchEvent(new Event("runs"));
       void this.#fetchUntold(new Set(frame.jobs.map(({ id }) => id)));
     } else if (frame.kind === "status") {
       const { n: _n, job: _job, kind: _kind, ...status } = frame;
       this.status = status;
+    } else if (frame.kind === "run") {
+      this.dispatchEvent(new CustomEvent("run", { detail: { id: frame.run } }));
     } else if (frame.kind === "models") {
       this.dispatchEvent(new Event("models"));
     } else if (frame.kind === "extensions") {

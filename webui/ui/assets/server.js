@@ -57,24 +57,26 @@ export async function getInput(id) {
 let turn = Promise.resolve();
 const TURN = 2000;  // ms
 
-/** Queue a job. The key makes repeating harmless: the server knows a request that it has already taken. */
-export function submitJob(kind, values, styles) {
-  const taken = turn.then(() => sendJob(kind, values, styles));
+/** Queue a job, or with a `script` ({script, options}) a run of it. The key makes repeating harmless: the server knows a
+    request that it has already taken. */
+export function submitJob(kind, values, styles, script = null) {
+  const taken = turn.then(() => sendJob(kind, values, styles, script));
   turn = Promise.race([taken.catch(() => null), turn.then(() => pause(TURN))]);
   return taken;
 }
 
-async function sendJob(kind, values, styles) {
-  const body = { kind, values, styles, key: newKey() };
+async function sendJob(kind, values, styles, script) {
+  const body = { kind, values, styles, key: newKey(), ...script };
+  const path = script ? "api/v1/runs" : "api/v1/jobs";
   for (const wait of [500, 1500, 3000]) {
     try {
-      return await post("api/v1/jobs", body);
+      return await post(path, body);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
       await pause(wait);
     }
   }
-  return post("api/v1/jobs", body);
+  return post(path, body);
 }
 
 /** crypto.randomUUID exists on secure pages only, and a LAN address is not one. */
@@ -89,6 +91,16 @@ export const tellJob = (id, action) => post(`api/v1/jobs/${encodeURIComponent(id
 export const moveJob = (id, before) => post(`api/v1/jobs/${encodeURIComponent(id)}/move`, { before });
 /** {seconds}: how long a request would take here, or null. */
 export const estimateJob = (kind, values) => post("api/v1/jobs/estimate", { kind, values });
+/** Every script with its options. */
+export const getScripts = () => request("api/v1/scripts");
+/** {value}: the text that names everything possible for an option. */
+export const fillOption = (name, kind, option, options) => post(`api/v1/scripts/${encodeURIComponent(name)}/fill`, { kind, option, options });
+/** {cells, pictures, seconds} of a run that nobody has asked for yet. */
+export const planRun = (kind, values, script) => post("api/v1/runs/plan", { kind, values, ...script });
+export const getRuns = (limit) => request(`api/v1/runs?limit=${limit}`);
+export const getRun = (id) => request(`api/v1/runs/${encodeURIComponent(id)}`);
+/** `action` is pause, resume or cancel. */
+export const tellRun = (id, action) => post(`api/v1/runs/${encodeURIComponent(id)}/${action}`);
 export const getJob = (id) => request(`api/v1/jobs/${encodeURIComponent(id)}`);
 export const getJobs = (limit) => request(`api/v1/jobs?limit=${limit}`);
 /** Those of the named jobs that exist. */

@@ -6,9 +6,10 @@ import { decode, maskPng, picturePng } from "./canvas-png.js";
 import { errorCard } from "./cards.js";
 import { h, renewed, setText } from "./dom.js";
 import { readDraft, writeDraft } from "./drafts.js";
-import { putPictureIntoForm, valuesOf } from "./form.js";
+import { ofKind, putPictureIntoForm, valuesOf } from "./form.js";
 import { book } from "./jobs.js";
 import { getInput, server, ServerError, Unreachable, uploadInput } from "./server.js";
+import { chosenScript } from "./scripts.js";
 import { openTab, whenThere } from "./tabs.js";
 import { chosenStyles } from "./styles.js";
 import { t } from "./words.js";
@@ -343,15 +344,15 @@ class EaselSource extends HTMLElement {
 
 const sourceOf = (tab) => document.querySelector(`easel-source[kind="${tab}"]`);
 
-/** Send the form with its pictures: one job, or one for each picture of a batch. `fields` names those of each kind. */
-export async function submitSource(tab, names, fields, values) {
+/** Send the form with its pictures: one job, or one for each picture of a batch; with a script, runs of it. */
+export async function submitSource(tab, names, values) {
   const request = valuesOf(tab, names, values);
   book.dismissRefusals();
   const grows = MARGINS.some((side) => request[side] > 0);
   const jobs = sourceOf(tab)?.jobs(grows) ?? [];
   for (const { kind, pictures } of jobs) {
-    const own = Object.fromEntries(Object.entries(request).filter(([name]) => fields[kind].includes(name)));
-    const job = await book.submitNext(kind, (async () => ({ ...own, ...(await pictures()) }))(), chosenStyles(tab));
+    const own = async () => ({ ...ofKind(tab, kind, request), ...(await pictures()) });
+    const job = await book.submitNext(kind, own(), chosenStyles(tab), chosenScript(tab));
     if (!job) sourceOf(tab)?.forgetUploads();
   }
 }

@@ -32,14 +32,19 @@ export function sentence({ text, template, values }) {
   return t(key, Object.fromEntries(told));
 }
 
-async function load(code) {
+async function load(path) {
   try {
-    return await (await fetch(server(`easel/languages/${code}.json`))).json();
+    return await (await fetch(server(path))).json();
   } catch {
     return {};  // keys are readable English, and the connection line says the rest
   }
 }
 
-const [english, own] = await Promise.all([load("en"), language === "en" ? {} : load(language)]);
-const words = { ...english, ...own };
+const isOther = language !== "en";
+const [english, own, theirs] = await Promise.all([
+  load("easel/languages/en.json"),
+  isOther ? load(`easel/languages/${language}.json`) : {},
+  isOther ? load(`api/v1/words/${language}`) : {},  // of extensions
+]);
+const words = { ...theirs, ...english, ...own };
 const keys = new Map(Object.entries(english).map(([key, text]) => [text, key]));
