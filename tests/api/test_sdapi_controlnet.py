@@ -71,11 +71,14 @@ def model(app: App, name: str = "canny") -> str:
     return next(each for each in app.library.shelf("controlnets") if each.startswith(name))
 
 
+# The client writes its units into a default argument that later calls share: hence alwayson_scripts={}.
+
+
 def test_units_of_the_client_steer_a_picture(api: WebUIApi, app: App) -> None:
     first = ControlNetUnit(image=drawing(), module="canny", model=f"{model(app)} [0123abcd]", weight=0.8, control_mode=2)
     second = ControlNetUnit(image=drawing(), model=model(app, "tile"), resize_mode="Just Resize", guidance_end=0.5,
                             hr_option="Low res only", pixel_perfect=True)  # fmt: skip
-    result = api.txt2img(prompt="x", controlnet_units=[first, second], seed=3, **SMALL)
+    result = api.txt2img(prompt="x", controlnet_units=[first, second], seed=3, **SMALL, alwayson_scripts={})
     assert len(result.images) == 2, "the picture, and what canny made of the first unit's"
     told = options(app)
     assert (told["unit1_enabled"], told["unit1_preprocessor"], told["unit1_model"]) == (True, "canny", model(app))
@@ -90,7 +93,7 @@ def test_units_of_the_client_steer_a_picture(api: WebUIApi, app: App) -> None:
 
 def test_a_picture_to_begin_with_is_the_unit_s_where_it_has_none(api: WebUIApi, app: App) -> None:
     unit = ControlNetUnit(module="canny", model=model(app))
-    result = api.img2img(images=[drawing()], controlnet_units=[unit], **SMALL)
+    result = api.img2img(images=[drawing()], controlnet_units=[unit], **SMALL, alwayson_scripts={})
     assert len(result.images) == 2
     assert "unit1_image" not in options(app)
 
@@ -214,3 +217,4 @@ def test_while_the_extension_is_disabled_there_is_no_controlnet(client: TestClie
         assert client.post("/sdapi/v1/txt2img", json=body).status_code == 422
     finally:
         app.extensions.enable("controlnet")
+

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from webui import errors
+from webui.api.sdapi.lists import ABSENT
 from webui.contract import Signal
 from webui.errors import UserError
 from webui.events import JobState
@@ -29,6 +30,7 @@ ERRORS = ROOT / "webui" / "errors.py"
 FIELDS = [field.param for kind in REQUESTS for field in parameters(REQUESTS[kind]).values()]
 LABELS = {field.label for field in FIELDS}
 COMPUTED: dict[str, set[str]] = {
+    "ABSENT[path]": set(ABSENT.values()),
     "template": set(),  # in UserError itself
     "what": {*CHOICES, "extension", "value", "prompt", "negative prompt", "dataset", "first stage"},
     "declared.param.label": LABELS,

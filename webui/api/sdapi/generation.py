@@ -19,12 +19,13 @@ from webui.api.sdapi.scripts import NO_SCRIPT
 from webui.api.sdapi.translation import Translated, image_to_image, text_to_image
 from webui.api.sdapi.uploads import is_blank, receive, receive_mask
 from webui.api.sdapi.waiting import finished, results
+from webui.api.sdapi.timed import Timed
 from webui.app import App
 from webui.errors import InvalidRequest, NotFound
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
 
     @router.post("/txt2img")
     async def txt2img(body: TextBody) -> dict[str, Any]:

@@ -4,23 +4,27 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import psutil
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from webui.api.sdapi.generation import always_on
 from webui.api.sdapi.names import title
 from webui.api.sdapi.scripts import selectable
+from webui.api.sdapi.timed import Timed
 from webui.app import App
+from webui.errors import NotHere
 from webui.library import Passport
 from webui.params import Parameter, parameters
 from webui.registry import CHOICES, LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
+from webui.sentences import Sentence
 from webui.upscalers import upscaler_names
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
     _add_choices(router, app)
     _add_files(router, app)
     _add_machine(router)
+    _add_absent(router)
     return router
 
 
@@ -180,3 +184,26 @@ def _add_machine(router: APIRouter) -> None:
             "ram": {"free": ram.available, "used": ram.total - ram.available, "total": ram.total},
             "cuda": {"error": "The server process does not use the card."},
         }
+
+
+def _add_absent(router: APIRouter) -> None:
+    """What AUTOMATIC1111 has and Easel does in another way, or not at all: told, and not 404."""
+
+    def absent(request: Request) -> None:
+        """Not here; the answer says what there is instead."""
+        path = request.url.path.removeprefix("/sdapi/v1/")
+        raise NotHere("There is no {path} in Easel. {instead}", path=path, instead=Sentence(ABSENT[path]))
+
+    for path in ABSENT:
+        router.add_api_route(f"/{path}", absent, methods=["POST"], name=path)
+
+
+_TRAIN = "Train on the page, or with a job of the kind train-embedding or train-lora at /api/v1/jobs."
+_MEMORY = "Its engine keeps and frees checkpoints by itself."
+_CONSOLE = "Stop or start it where it was started."
+ABSENT = {
+    **dict.fromkeys(("create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"), _TRAIN),
+    **dict.fromkeys(("unload-checkpoint", "reload-checkpoint"), _MEMORY),
+    **dict.fromkeys(("server-kill", "server-restart", "server-stop"), _CONSOLE),
+}
+"""Path -> what there is instead."""

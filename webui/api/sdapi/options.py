@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from webui.api.sdapi.names import checkpoint_named, title
+from webui.api.sdapi.timed import Timed
 from webui.app import App
 from webui.errors import CheckpointError, UnknownName
 
@@ -15,7 +16,7 @@ CHECKPOINT = "sd_model_checkpoint"
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
 
     @router.get("/options")
     def options() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from webui.api.sdapi.bodies import Name, Picture
 from webui.api.sdapi.uploads import decoded, receive
 from webui.api.sdapi.waiting import finished, results
+from webui.api.sdapi.timed import Timed
 from webui.app import App
 from webui.errors import InvalidRequest, NotHere, UnknownName
 from webui.metadata import generation_parameters, read
@@ -69,7 +70,7 @@ class Interrogation(BaseModel):
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
 
     @router.post("/png-info")
     async def png_info(body: PngInfo) -> dict[str, Any]:
