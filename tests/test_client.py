@@ -86,7 +86,7 @@ def test_events_tell_every_step_and_the_end_and_go_on_where_they_broke(easel: Cl
     another = easel.submit("txt2img", {"prompt": "watched again", **SMALL, "num_inference_steps": 60})
     watched = easel.events(another.id)
     first = [next(watched) for _ in range(3)]
-    watched.close()
+    del watched
     rest = list(easel.events(another.id, after=first[-1].id))
     assert rest[-1].kind == "done"
     if rest[0].kind != "job":  # it was over by then
@@ -134,7 +134,12 @@ def test_a_server_says_where_it_is_as_long_as_it_runs(settings: Settings) -> Non
         assert server.health() == __version__
         assert running_server(settings.data_dir, settings.models_dir / "other") is None
     assert not path.exists()
-    for left in ("", "{}", "[]", json.dumps({"address": "http://127.0.0.1:9", "token": "", "models": str(settings.models_dir)})):
+    for left in (
+        "",
+        "{}",
+        "[]",
+        json.dumps({"address": "http://127.0.0.1:9", "token": "", "models": str(settings.models_dir)}),
+    ):
         path.write_text(left)
         assert running_server(settings.data_dir, settings.models_dir) is None, left
     path.unlink()

@@ -96,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
     _command(commands, "test", run_tests, "lint, types and tests; further arguments go to pytest")
 
     measuring = _command(commands, "bench", bench, "measure how fast Easel is here")
-    measuring.add_argument("what", nargs="?", choices=("start", "library", "engine", "all"), default="all")
+    measuring.add_argument("what", nargs="?", choices=("start", "library", "api", "engine", "all"), default="all")
     measuring.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(measuring)
 

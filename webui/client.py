@@ -122,7 +122,7 @@ class Client:
         return ended
 
     def events(self, job_id: str, after: str = "") -> Iterator[Frame]:
-        """What happens to a job until it is over: first the job itself. A lost connection is taken up where it broke."""
+        """What happens to a job until it is over: first the job itself. A lost connection is taken up again."""
         while True:
             try:
                 with self._open("GET", f"/jobs/{quote(job_id, safe='')}/events", after=after) as stream:

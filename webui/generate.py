@@ -1,7 +1,7 @@
 """`launch.py generate`: pictures without a browser, through the same app, queue and engine process as the page.
 
-A server that runs on the same data folder is asked to do it, as its engine is warm. Else this uses a queue and folders of
-its own, gone when the command ends.
+A server that runs on the same data folder is asked to do it, as its engine is warm. Else this uses a queue and folders
+of its own, gone when the command ends.
 """
 
 import argparse

@@ -20,7 +20,9 @@ def curl(address: str, kind: str, values: Mapping[str, Any], styles: Sequence[st
     )
 
 
-def python(address: str, kind: str, values: Mapping[str, Any], styles: Sequence[str] = (), *, token: bool = False) -> str:
+def python(
+    address: str, kind: str, values: Mapping[str, Any], styles: Sequence[str] = (), *, token: bool = False
+) -> str:
     """Python 3 without packages: submits, waits and writes the pictures."""
     headers = '{"Content-Type": "application/json"}'
     login = ""

@@ -75,7 +75,9 @@ def model(app: App, name: str = "canny") -> str:
 
 
 def test_units_of_the_client_steer_a_picture(api: WebUIApi, app: App) -> None:
-    first = ControlNetUnit(image=drawing(), module="canny", model=f"{model(app)} [0123abcd]", weight=0.8, control_mode=2)
+    first = ControlNetUnit(
+        image=drawing(), module="canny", model=f"{model(app)} [0123abcd]", weight=0.8, control_mode=2
+    )
     second = ControlNetUnit(image=drawing(), model=model(app, "tile"), resize_mode="Just Resize", guidance_end=0.5,
                             hr_option="Low res only", pixel_perfect=True)  # fmt: skip
     result = api.txt2img(prompt="x", controlnet_units=[first, second], seed=3, **SMALL, alwayson_scripts={})
@@ -158,13 +160,17 @@ def test_scripts_that_are_fields_here_are_filled_in(client: TestClient, app: App
         "Comments": {"args": []},
         "Soft inpainting": {"args": [False]},
     }
-    answer = client.post("/sdapi/v1/txt2img", json={**SMALL, "alwayson_scripts": {k: v for k, v in scripts.items() if "oft" not in k}})
+    answer = client.post(
+        "/sdapi/v1/txt2img", json={**SMALL, "alwayson_scripts": {k: v for k, v in scripts.items() if "oft" not in k}}
+    )
     assert answer.status_code == 200, answer.text
     request = app.jobs(limit=1)[0]["request"]
     assert (request["num_inference_steps"], request["sampler"], request["schedule"]) == (3, "Heun", "Karras")
     assert (request["seed"], request["variation_seed"], request["variation_strength"]) == (5, 9, 0.25)
     soft = {"init_images": [encoded(drawing())], "mask": encoded(WHITE), **SMALL}
-    answer = client.post("/sdapi/v1/img2img", json={**soft, "alwayson_scripts": {"Soft inpainting": {"args": [True, 2.0]}}})
+    answer = client.post(
+        "/sdapi/v1/img2img", json={**soft, "alwayson_scripts": {"Soft inpainting": {"args": [True, 2.0]}}}
+    )
     assert answer.status_code == 200, answer.text
     request = app.jobs(limit=1)[0]["request"]
     assert (request["soft_inpainting"], request["soft_schedule_bias"]) == (True, 2.0)
@@ -217,4 +223,3 @@ def test_while_the_extension_is_disabled_there_is_no_controlnet(client: TestClie
         assert client.post("/sdapi/v1/txt2img", json=body).status_code == 422
     finally:
         app.extensions.enable("controlnet")
-

@@ -18,7 +18,7 @@ from webui.errors import InvalidRequest
 from webui.settings import Settings
 
 SMALL = {"width": 64, "height": 64, "steps": 2, "seed": 5}
-SCRIPT = '''
+SCRIPT = """
 from typing import Annotated
 
 from webui.extension import Cell, Param, ScriptHooks, UserError, changed, options
@@ -38,7 +38,7 @@ class Script(ScriptHooks[Options]):
             return ()
         words = f"{request.prompt} {self.options.word}".strip()
         return [Cell(request=changed(request, prompt=words, seed=request.seed + n)) for n in range(self.options.times)]
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,11 @@ def test_arguments_in_automatic1111s_order_become_named_options() -> None:
         "z_values": "", "draw_legend": True, "include_sub_grids": False, "keep_open_seeds": True,
     }  # fmt: skip
     assert options_of("Loopback", (), [3, 0.4, "Lazy", "None"]) == {"loops": 3, "final_strength": 0.4, "curve": "Lazy"}
-    assert options_of("SD upscale", (), [None, 32, "Lanczos", 2.0]) == {"overlap": 32, "upscaler": "Lanczos", "scale": 2.0}
+    assert options_of("SD upscale", (), [None, 32, "Lanczos", 2.0]) == {
+        "overlap": 32,
+        "upscaler": "Lanczos",
+        "scale": 2.0,
+    }
     for title, arguments, told in (
         ("X/Y/Z plot", [4], "Name the axis"),
         ("Loopback", [3, 0.4, "Lazy", "CLIP"], "script_args of Loopback"),

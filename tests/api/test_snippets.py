@@ -26,7 +26,12 @@ SMALL = {"num_inference_steps": 2, "width": 64, "height": 64, "seed": 5}
 @settings(deadline=None, max_examples=50)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_a_shell_and_python_read_what_was_meant(prompt: str, negative: str) -> None:
-    values = {"prompt": prompt.replace("\0", ""), "negative_prompt": negative.replace("\0", ""), "seed": -1, "tiling": True}
+    values = {
+        "prompt": prompt.replace("\0", ""),
+        "negative_prompt": negative.replace("\0", ""),
+        "seed": -1,
+        "tiling": True,
+    }
     command = curl("http://h:1", "txt2img", values, ["a b"]).partition("\n# ")[0]
     words = shlex.split(command)
     assert json.loads(words[words.index("-d") + 1]) == {"kind": "txt2img", "values": values, "styles": ["a b"]}
@@ -59,7 +64,7 @@ def test_the_copied_program_makes_the_picture(client: TestClient, tmp_path: Path
         thread.start()
         stack.callback(thread.join)
         stack.callback(setattr, server, "should_exit", True)
-        program = python(f"http://127.0.0.1:{listener.getsockname()[1]}", "txt2img", {"prompt": "it's\n\"$x\"", **SMALL})
+        program = python(f"http://127.0.0.1:{listener.getsockname()[1]}", "txt2img", {"prompt": 'it\'s\n"$x"', **SMALL})
         subprocess.run([sys.executable, "-"], input=program, text=True, cwd=tmp_path, check=True, timeout=60)
     assert [path.name for path in tmp_path.iterdir()] == ["00000-5.png"]
     assert io.BytesIO((tmp_path / "00000-5.png").read_bytes()).read(4) == b"\x89PNG"

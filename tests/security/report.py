@@ -22,9 +22,9 @@ LINE = re.compile(r"^\| (\w+) \| .*? \| .*? \| (.*?) \| (.*?) \|$", re.MULTILINE
 
 HEAD = """# Reliability
 
-What somebody may try against network, uploads, files, APIs and metadata, what is promised, and what became of it. Made from
-test results by `python -m tests.security.report`; last run on {day}. A test compares this page with the marks of the tests.
-What the promises are worth and where they end: [security.md](security.md).
+What somebody may try against network, uploads, files, APIs and metadata, what is promised, and what became of it.
+Made from test results by `python -m tests.security.report`; last run on {day}. A test compares this page with the
+marks of the tests. What the promises are worth and where they end: [security.md](security.md).
 
 | row | tried | promised | tests | result |
 |---|---|---|---|---|

@@ -1,4 +1,4 @@
-"""The rows of the security plan that concern network, uploads, files, API and metadata: what is tried and what is promised.
+"""The rows of the security plan about network, uploads, files, API and metadata: what is tried, what is promised.
 
 The ids are those of the plan. A test shows a row by the mark `row`; `report.py` makes docs/reliability.md of them.
 """
@@ -16,7 +16,7 @@ class Row:
 
 
 ROWS: Mapping[str, Row] = {
-    "F1": Row("`file=` with ways out of the folder in every spelling", "refused; existing and missing files look alike"),
+    "F1": Row("`file=` with ways out of the folder in every spelling", "refused; existing and missing look alike"),
     "F2": Row("`file=` with Easel's own sources, database, options, lock", "refused"),
     "F3": Row("`file=` with Windows, network and device names", "refused, nothing is opened or fetched"),
     "F5": Row("picture routes with negative, huge, foreign or SQL-like ids", "404"),
@@ -27,7 +27,7 @@ ROWS: Mapping[str, Row] = {
     "F11": Row("hostile words where a file's name could come from them", "names are number and seed alone"),
     "F13": Row("asking whether a path exists", "no route takes one, but the operator's installation"),
     "F14": Row("crafted names in archives, coming in and going out", "flat names of their own, or refused as a whole"),
-    "F15": Row("circular links, unreadable and unspeakable names among models", "left out and told; the rest is listed"),
+    "F15": Row("circular links, unreadable and unspeakable names among models", "left out and told; others are listed"),
     "N1": Row("foreign, doubled, empty or almost right Host", "421, nothing else happens"),
     "N2": Row("foreign, `null` and local-but-other Origin", "403, for sockets and streams too; nothing is changed"),
     "N3": Row("a form of another site sent to every unsafe route", "403; without an Origin 4xx and nothing is changed"),

@@ -13,7 +13,7 @@ from webui.params import parameters
 from webui.requests import REQUESTS, TextToImage
 
 NUMBERS = [name for name, field in parameters(TextToImage).items() if field.type in (int, float)]
-WRONG = [math.nan, math.inf, -math.inf, 2**64, True, "1", [], {}, None]
+WRONG: list[Any] = [math.nan, math.inf, -math.inf, 2**64, True, "1", [], {}, None]
 
 
 def posted(client: TestClient, values: dict[str, Any], path: str = "/api/v1/jobs") -> Any:
@@ -48,7 +48,8 @@ def test_neither_in_the_names_of_automatic1111(client: TestClient, name: str) ->
 @pytest.mark.parametrize(
     "values",
     [
-        {"width": 10**9}, {"height": 10**9}, {"num_inference_steps": 10**9}, {"batch_size": 10**9}, {"batch_count": 10**6},
+        {"width": 10**9}, {"height": 10**9}, {"num_inference_steps": 10**9}, {"batch_size": 10**9},
+        {"batch_count": 10**6},
         {"width": 2048, "height": 2048, "batch_size": 16},
         {"hires": True, "width": 2048, "height": 2048, "hires_scale": 4.0},
         {"hires": True, "hires_strength": 0.0001, "hires_steps": 150},
@@ -133,7 +134,9 @@ def test_settings_that_are_none_change_nothing(client: TestClient, app: App, set
 
 
 @pytest.mark.row("A10")
-@pytest.mark.parametrize("path", ["jobs/{}/events", "jobs/{}", "jobs/{}/training", "jobs/{}/samples/1", "pictures/{}/info"])
+@pytest.mark.parametrize(
+    "path", ["jobs/{}/events", "jobs/{}", "jobs/{}/training", "jobs/{}/samples/1", "pictures/{}/info"]
+)
 @pytest.mark.parametrize("name", ["x", "0" * 32, "-1", "'--", "%F0%9F%8E%A8", "a" * 3000])
 def test_a_job_of_nobody_has_no_events(client: TestClient, path: str, name: str) -> None:
     assert client.get("/api/v1/" + path.format(name)).status_code == 404
@@ -142,7 +145,9 @@ def test_a_job_of_nobody_has_no_events(client: TestClient, path: str, name: str)
 @pytest.mark.row("A10")
 @pytest.mark.parametrize("last", ["x", "-1", "9" * 300, "nothing:5", ":", "\\ud800", "a:b:c", ""])
 def test_a_senseless_last_event_begins_anew(client: TestClient, last: str) -> None:
-    job = client.post("/api/v1/jobs", json={"values": {"num_inference_steps": 1, "width": 64, "height": 64}}).json()["id"]
+    job = client.post("/api/v1/jobs", json={"values": {"num_inference_steps": 1, "width": 64, "height": 64}}).json()[
+        "id"
+    ]
     answer = client.get(f"/api/v1/jobs/{job}/events", headers={"last-event-id": last})
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")

@@ -77,7 +77,9 @@ def test_what_is_no_picture_is_neither_listed_nor_served(client: TestClient, out
 
 
 @pytest.mark.row("F9")
-@pytest.mark.parametrize("name", ["../../easel.sqlite3", "/etc/passwd", "C:\\x", "00001-1.png", "2026-01-01/00001-1.png"])
+@pytest.mark.parametrize(
+    "name", ["../../easel.sqlite3", "/etc/passwd", "C:\\x", "00001-1.png", "2026-01-01/00001-1.png"]
+)
 def test_nothing_is_deleted_moved_or_renamed_by_path(client: TestClient, app: App, name: str) -> None:
     before = sorted(path for path in app.settings.data_dir.parent.rglob("*") if "sqlite" not in path.name)
     for path, body in (

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from tests.security.conftest import HOME, Place
 from webui.app import App
@@ -40,7 +40,9 @@ def test_a_form_of_another_site_reaches_no_route(client: TestClient, app: App, c
         answer = client.request(method, path, content=body, headers={"content-type": content_type, **FOREIGN})
         assert answer.status_code == 403, path
     for number in range(8):
-        answer = client.post(f"/gradio_api/run/{number}", content=body, headers={"content-type": content_type, **FOREIGN})
+        answer = client.post(
+            f"/gradio_api/run/{number}", content=body, headers={"content-type": content_type, **FOREIGN}
+        )
         assert answer.status_code == 403
     assert app.hub.last == before, "nothing has happened"
 
@@ -92,7 +94,9 @@ def test_silent_and_watching_connections_keep_nobody_waiting(place: Place) -> No
     with contextlib.ExitStack() as stack:
         for number in range(200):
             silent = stack.enter_context(place.connect())
-            silent.sendall(b"G" if number % 2 else f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1:{place.port}\r\n".encode())
+            silent.sendall(
+                b"G" if number % 2 else f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1:{place.port}\r\n".encode()
+            )
         for _ in range(30):
             watching = stack.enter_context(place.connect())
             watching.sendall(_get("/api/v1/events/stream", place.port))

@@ -117,7 +117,9 @@ def test_bombs_beside_the_pixels_are_passed_over(client: TestClient, hostile: by
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_of_an_animation_the_first_frame_is_taken(client: TestClient, kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), (number % 256, 0, 0)) for number in range(500 if kind == "GIF" else 60)]
-    content = file(drawn(size=(16, 16)), kind, save_all=True, append_images=frames, **({} if kind == "GIF" else {"lossless": True}))
+    content = file(
+        drawn(size=(16, 16)), kind, save_all=True, append_images=frames, **({} if kind == "GIF" else {"lossless": True})
+    )
     began = time.perf_counter()
     picture = kept(client, content)
     assert time.perf_counter() - began < 2
@@ -148,7 +150,13 @@ def test_pictures_are_kept_upright(client: TestClient, orientation: int) -> None
      ("I;16", "PNG"), ("F", "TIFF"), ("LAB", "TIFF"), ("RGB", "BMP"), ("CMYK", "TIFF")],
 )  # fmt: skip
 def test_every_way_of_storing_pixels_becomes_rgb(client: TestClient, mode: str, kind: str) -> None:
-    picture = drawn("L").convert("I") if mode in ("I", "I;16") else Image.new("LAB", (48, 32)) if mode == "LAB" else drawn(mode)
+    picture = (
+        drawn("L").convert("I")
+        if mode in ("I", "I;16")
+        else Image.new("LAB", (48, 32))
+        if mode == "LAB"
+        else drawn(mode)
+    )
     answer = sent(client, file(picture.convert(mode), kind))
     assert answer.status_code == 201 or is_refused(answer)
     if answer.status_code == 201:
@@ -182,7 +190,9 @@ def test_every_mask_gives_a_picture_or_a_sentence(client: TestClient, mask: str)
 def test_a_picture_that_nobody_uses_goes_after_a_month_and_one_that_a_job_names_stays(
     client: TestClient, app: App
 ) -> None:
-    used, unused, fresh = (sent(client, file(Image.new("RGB", (64, 64), c))).json()["id"] for c in ("#111", "#222", "#333"))
+    used, unused, fresh = (
+        sent(client, file(Image.new("RGB", (64, 64), c))).json()["id"] for c in ("#111", "#222", "#333")
+    )
     values = {"image": used, "num_inference_steps": 1, "width": 64, "height": 64}
     assert client.post("/api/v1/jobs", json={"kind": "img2img", "values": values}).status_code == 201
     folder = app.settings.data_dir / "inputs"

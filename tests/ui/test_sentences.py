@@ -20,7 +20,8 @@ from webui.sentences import PLACEHOLDER, Sentence
 from webui.settings import ROOT
 
 CONSOLE_ONLY = (
-    "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py", "webui/generate.py",
+    "webui/bench.py", "webui/bench_api.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py",
+    "webui/generate.py",
     "webui/jobs/schema.py", "webui/lock.py", "webui/library/trees.py", "webui/startup.py", "webui/train.py",
     "webui/training/embedded/", "webui/upscale.py",
 )  # fmt: skip

@@ -104,7 +104,8 @@ class JobStore(Database):
 
     def named_pictures(self) -> set[str]:
         """Ids of all uploaded pictures that requests name, of finished jobs too."""
-        return {found for row in self._all("SELECT request FROM jobs", ()) for found in PICTURE_ID.findall(row["request"])}
+        rows = self.all("SELECT request FROM jobs", ())
+        return {found for row in rows for found in PICTURE_ID.findall(row["request"])}
 
     def queue(self, limit: int) -> list[JobRecord]:
         """The next jobs to run, first first: trainings take hours and come after all pictures."""

@@ -1,7 +1,7 @@
 """/controlnet: what the clients of AUTOMATIC1111's ControlNet extension ask besides pictures.
 
-The preprocessors are those of our extension, whose modules `preprocessors` and `filters` are asked; while it is disabled
-there is nothing here.
+The preprocessors are those of our extension, whose modules `preprocessors` and `filters` are asked; while it is
+disabled there is nothing here.
 """
 
 import asyncio

@@ -16,10 +16,10 @@ from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
 from webui.api.sdapi.controlnet import RESOLUTION, control_picture
 from webui.api.sdapi.names import checkpoint_named
 from webui.api.sdapi.scripts import NO_SCRIPT
+from webui.api.sdapi.timed import Timed
 from webui.api.sdapi.translation import Translated, image_to_image, text_to_image
 from webui.api.sdapi.uploads import is_blank, receive, receive_mask
 from webui.api.sdapi.waiting import finished, results
-from webui.api.sdapi.timed import Timed
 from webui.app import App
 from webui.errors import InvalidRequest, NotFound
 
@@ -63,7 +63,9 @@ async def _drawn(app: App, body: Drawing, translated: Translated) -> dict[str, A
         job = await scripts.drawn(app, *asked, translated.styles, str(body.script_name), body.script_args)
     if not body.override_settings_restore_afterwards and "checkpoint" in translated.values:
         await asyncio.to_thread(app.options.change, default_checkpoint=translated.values["checkpoint"])
-    images = [*await results(app, job), *await asyncio.to_thread(_control_pictures, app, job)] if body.send_images else []
+    images = (
+        [*await results(app, job), *await asyncio.to_thread(_control_pictures, app, job)] if body.send_images else []
+    )
     return {"images": images, "parameters": _echo(body), "info": json.dumps(_info(app, job, body), ensure_ascii=False)}
 
 

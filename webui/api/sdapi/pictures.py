@@ -7,14 +7,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from webui.api.sdapi.bodies import Name, Picture
+from webui.api.sdapi.timed import Timed
 from webui.api.sdapi.uploads import decoded, receive
 from webui.api.sdapi.waiting import finished, results
-from webui.api.sdapi.timed import Timed
 from webui.app import App
 from webui.errors import InvalidRequest, NotHere, UnknownName
 from webui.metadata import generation_parameters, read
 from webui.upscale_request import Upscale
-
 
 CAPTIONERS = {"clip": "model_base_caption_capfilt_large.pth", "deepdanbooru": "model-resnet_custom_v3.pt"}
 """Names that AUTOMATIC1111 gives to what describes pictures -> the weights of each."""
@@ -93,8 +92,8 @@ def routes(app: App) -> APIRouter:
         if body.model not in CAPTIONERS:
             raise UnknownName("captioner", body.model, CAPTIONERS)
         raise NotHere(
-            "Nothing here describes pictures: the weights {file} of '{name}' do not come with Easel, and it has no place "
-            "for them yet.",
+            "Nothing here describes pictures: the weights {file} of '{name}' do not come with Easel, and it has no "
+            "place for them yet.",
             name=body.model,
             file=CAPTIONERS[body.model],
         )

@@ -28,7 +28,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
 }
 """Title -> our options in the order of AUTOMATIC1111's arguments. "" has none here; "x_values+" is a list of choices
 that stands for "x_values" where it is not empty."""
-SILENT = (None, False, "", "None", [])
+SILENT: tuple[Any, ...] = (None, False, "", "None", [])
 """What an argument may be that nothing here answers to."""
 NO_SCRIPT = (None, "", "None")
 FINAL = frozenset(state.value for state in RunState if state.is_final)

@@ -61,7 +61,11 @@ RESOLUTION = 512
 
 
 def options_of(
-    units: Sequence[Any], models: Collection[str], most: int, keep: Callable[[str], str], is_blank: Callable[[str], bool]
+    units: Sequence[Any],
+    models: Collection[str],
+    most: int,
+    keep: Callable[[str], str],
+    is_blank: Callable[[str], bool],
 ) -> dict[str, Any]:
     """The extension's options for these units, "unit1_enabled" and so on.
 
@@ -105,7 +109,9 @@ def _unit(
         values["image"] = keep(image)
     values["control_mode"] = _one_of("control_mode", unit.get("control_mode", 0), CONTROL_MODES)
     values["resize_mode"] = _one_of("resize_mode", unit.get("resize_mode", 1), RESIZE_MODES, OLD_RESIZE_MODES)
-    values["passes"] = _one_of("hr_option", str(unit.get("hr_option") or "Both").removeprefix("HiResFixOption."), PASSES)
+    values["passes"] = _one_of(
+        "hr_option", str(unit.get("hr_option") or "Both").removeprefix("HiResFixOption."), PASSES
+    )
     resolution = unit.get("processor_res")
     values["resolution"] = RESOLUTION if resolution in (None, -1) else resolution
     for name in ("threshold_a", "threshold_b"):
@@ -127,8 +133,8 @@ def _refuse_the_impossible(unit: Mapping[str, Any]) -> None:
 
 def _pictures(unit: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Picture and mask as base64; both may come as one object."""
-    image = unit.get("image") if unit.get("image") not in NOTHING else unit.get("input_image")
-    mask = unit.get("mask") if unit.get("mask") not in NOTHING else unit.get("mask_image")
+    image: Any = unit.get("image") if unit.get("image") not in NOTHING else unit.get("input_image")
+    mask: Any = unit.get("mask") if unit.get("mask") not in NOTHING else unit.get("mask_image")
     if isinstance(image, Mapping):
         image, mask = image.get("image"), mask or image.get("mask")
     for picture in (image, mask):
@@ -149,4 +155,10 @@ def _one_of(name: str, value: Any, choices: Sequence[str], old: Mapping[str, str
 
 def _threshold(value: Any) -> Any:
     """-1 is the preprocessor's own value, and stands there for everything out of range."""
-    return value if isinstance(value, int | float) and -1 <= value <= 255 else -1 if isinstance(value, int | float) else value
+    return (
+        value
+        if isinstance(value, int | float) and -1 <= value <= 255
+        else -1
+        if isinstance(value, int | float)
+        else value
+    )

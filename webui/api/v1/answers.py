@@ -6,6 +6,7 @@ A test sends whatever the document allows and holds the answers against these.
 from dataclasses import dataclass
 from typing import Any
 
+
 @dataclass(frozen=True)
 class Told:
     """A sentence: the English text, and the template and values of which another language is made."""

@@ -11,7 +11,6 @@ from webui.app import App
 from webui.contract import Signal
 from webui.events import JobState
 
-
 Values = Annotated[dict[str, Any], WithJsonSchema(values_schema())]
 """Of a request: told in full by the OpenAPI document, checked by the request type alone."""
 

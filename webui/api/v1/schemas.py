@@ -1,4 +1,4 @@
-"""The fields of every kind of request as JSON Schema, for the OpenAPI document. What is possible is decided elsewhere."""
+"""The fields of every kind of request as JSON Schema, for the OpenAPI document. Decides nothing."""
 
 from dataclasses import MISSING
 from typing import Any
