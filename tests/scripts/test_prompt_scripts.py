@@ -61,7 +61,8 @@ def test_plain_lines_are_prompts_and_empty_ones_are_left_out(tmp_path: Path) -> 
 def test_flags_set_what_the_line_wants(tmp_path: Path) -> None:
     text = (
         '--prompt "a cat" --negative_prompt dull grey --seed 5 --subseed 6 --subseed_strength 0.5 '
-        '--seed_resize_from_h 64 --seed_resize_from_w 128 --sampler_name "Euler a" --steps 30 --cfg_scale 4 --width 128 --height 192 '
+        '--seed_resize_from_h 64 --seed_resize_from_w 128 --sampler_name "Euler a" '
+        "--steps 30 --cfg_scale 4 --width 128 --height 192 "
         "--batch_size 2 --n_iter 3 --sd_model two --tiling true --restore_faces false --do_not_save_grid false"
     )
     (made,) = lines(tmp_path, text)

@@ -1,7 +1,12 @@
 """Runs from the first word to the last picture: what is refused, what survives, what a person can tell a run."""
 
 import io
+import signal
+import subprocess
+import sys
+import textwrap
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ from webui.errors import Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import JobState
 from webui.metadata import generation_parameters
 from webui.scripts.runs import Asked
+from webui.settings import ROOT
 
 STEPS = {"x_axis": "num_inference_steps", "x_values": "2, 3"}
 
@@ -163,6 +169,38 @@ def test_a_run_goes_on_after_a_restart(serving: Serve) -> None:
         assert (run["state"], len(run["pictures"])) == ("done", 1)
         assert len({cell["job"] for cell in run["cells"]}) == 2
         assert len(app.jobs()) == 2
+
+
+def test_a_run_survives_kill_9_of_the_server(serving: Serve, tmp_path: Path) -> None:
+    code = f"""
+        from pathlib import Path
+        from tests.scripted_engine import ScriptedEngineFactory
+        from tests.scripts.test_runs import asked
+        from webui.app import create_app
+        from webui.settings import Settings
+        settings = Settings(**{{name: Path({str(tmp_path)!r}) / name.removesuffix("_dir")
+                              for name in ("data_dir", "outputs_dir", "models_dir")}})
+        app = create_app(settings, engine_factory=ScriptedEngineFactory(0.01))
+        app.start()
+        run = app.runs.submit(asked(options={{"x_axis": "seed", "x_values": "1-9"}}, num_inference_steps=8))
+        watch = app.hub.subscribe()
+        while (frame := watch.get()) is not None:
+            if frame["kind"] == "image":
+                print(run.id, flush=True)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as server:
+        assert server.stdout is not None
+        run_id = server.stdout.readline().strip()
+        server.stdout.readline()
+        server.send_signal(signal.SIGKILL)
+    with serving() as app:
+        run = wait_for(app, run_id)
+        assert (run["state"], run["over"], run["failed"], len(run["pictures"])) == ("done", 9, 0, 1)
+        assert [cell["pictures"][0]["seed"] for cell in run["cells"]] == [*range(1, 10)]
+        assert len(app.jobs()) == 9
+        assert len(list((tmp_path / "outputs").rglob("*.png"))) == 10
 
 
 def test_what_is_composed_twice_after_a_crash_is_there_once(serving: Serve) -> None:

@@ -22,7 +22,7 @@ def options_of(module: ModuleType, title: str) -> type:
     """The class of a module options.py or script.py. Raises `ExtensionError` when it is not what the contract says."""
     declared = getattr(module, "Options", None)
     if not isinstance(declared, type) or not dataclasses.is_dataclass(declared):
-        raise ExtensionError("{title} has no class Options under @options.", title=title)
+        raise ExtensionError("{title} is without a class Options under @options.", title=title)
     try:
         for name, field in parameters(declared).items():
             if field.type not in KINDS or field.default is dataclasses.MISSING:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from webui.contract import Signal
-from webui.errors import CannotSave, CannotStore, Conflict, InvalidRequest, UnknownName, UserError
+from webui.errors import CannotSave, CannotStore, Conflict, InvalidRequest, NotFound, UnknownName, UserError
 from webui.jobs.estimates import Estimates
 from webui.jobs.hub import ENDING, Frame, Hub, Subscription
 from webui.jobs.records import JobRecord
@@ -93,12 +93,17 @@ class Runs:
     def plan(self, asked: Asked) -> dict[str, Any]:
         """What a run would make, as JSON: cells, pictures, seconds as far as that is known. Raises what `submit` does.
 
-        A picture that is not uploaded yet may be missing in the values.
+        A picture that is not uploaded yet may be missing in the values. Where all depends on it, all is None.
         """
         request, open_seed = self._request(asked, is_draft=True)
         script = self._parts.scripts.make(asked.script, asked.kind, asked.options, open_seed=open_seed)
-        cells = self._guarded(asked.script, lambda: list(script.following(request, ())))
-        return plan_json(request, cells, script.count(request), self._estimates)
+        try:
+            cells = self._guarded(asked.script, lambda: list(script.following(request, ())))
+            return plan_json(request, cells, script.count(request), self._estimates)
+        except NotFound:
+            if NOT_YET not in request.inputs:
+                raise
+            return {"cells": None, "pictures": None, "seconds": None}
 
     def submit(self, asked: Asked, *, key: str | None = None) -> RunRecord:
         """Accept a run; it survives whatever happens once this returns. The same `key` again gives the same run.
@@ -151,8 +156,8 @@ class Runs:
         if asked.kind not in REQUESTS or not issubclass(REQUESTS[asked.kind], PictureRequest):
             raise InvalidRequest("A script makes pictures: {kind} is no kind of picture.", kind=asked.kind[:80])
         values = self._parts.intake.styled(asked.kind, asked.values, asked.styles)
-        if is_draft:
-            values = {**values, **({"image": NOT_YET} if asked.kind != "txt2img" else {})}
+        if is_draft and asked.kind != "txt2img":
+            values = {"image": NOT_YET, **values}
         request = self._parts.intake.request(asked.kind, values, is_draft=is_draft)
         assert isinstance(request, PictureRequest)
         return request, int(values.get("seed", -1)) < 0

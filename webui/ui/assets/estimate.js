@@ -51,7 +51,8 @@ async function said(kind) {
   await loadScripts();
   const { pictures, seconds } = await planRun(kind, ofKind(kind, kind, values), chosenScript(kind));
   const title = titleOf(script.script);
-  const what = t("script.plan", { title: sentence({ text: title, template: title, values: {} }), n: pictures });
+  const shown = sentence({ text: title, template: title, values: {} });
+  const what = pictures === null ? shown : t("script.plan", { title: shown, n: pictures });
   return [what, time(seconds)].filter(Boolean).join(" · ");
 }
 
