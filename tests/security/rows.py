@@ -57,7 +57,7 @@ ROWS: Mapping[str, Row] = {
     "U17": Row("uploads that end half-way", "nothing stays behind"),
     "A1": Row("everything that the OpenAPI document allows, and more", "no 5xx; answers fit the document"),
     "A2": Row("NaN, infinity, 2^64, booleans, texts and lists for every number", "422 naming the field"),
-    "A3": Row("the largest sizes, steps and batches, alone and together", "422 within milliseconds"),
+    "A3": Row("the largest sizes, steps and batches, alone and together", "422 at once"),
     "A5": Row("bodies that are no JSON, too deep, too long, with halves of characters", "4xx, the server goes on"),
     "A6": Row("wrong methods, trailing slashes, `%00`, `//`", "404, 405 or 307"),
     "A7": Row("what clients of AUTOMATIC1111 send", "works, or 4xx naming the field"),
