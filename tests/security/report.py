@@ -84,7 +84,7 @@ def page(outcomes: Mapping[str, str], before: Mapping[str, tuple[str, str]]) -> 
         results = {outcomes[test] for test in tests if test in outcomes}
         result = "failed" if "failed" in results else "passed" if results else before.get(row, ("", "not run"))[1]
         lines.append(f"| {row} | {what.tried} | {what.promised} | {named(tests)} | {result} |")
-    lines += [f"| {row} | — | {why} | | does not apply |" for row, why in NOT_HERE.items()]
+    lines += [f"| {row} | — | {why} | — | does not apply |" for row, why in NOT_HERE.items()]
     return HEAD.format(day=datetime.date.today().isoformat()) + "\n".join(lines) + "\n"
 
 
