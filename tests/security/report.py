@@ -18,7 +18,7 @@ from tests.security.rows import NOT_HERE, ROWS
 from webui.settings import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
-LINE = re.compile(r"^\| (\w+) \| .*? \| .*? \| (.*?) \| (.*?) \|$", re.MULTILINE)
+LINE = re.compile(r"^\| ([A-Z]\d+) \| .*? \| .*? \| (.*?) \| (.*?) \|$", re.MULTILINE)
 
 HEAD = """# Reliability
 
