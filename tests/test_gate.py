@@ -77,6 +77,7 @@ def listening() -> World:
 
 
 @pytest.mark.parametrize("host", ["localhost:7860", "127.0.0.1:7860", "[::1]:7860", "LOCALHOST:7860"])
+@pytest.mark.row("N1")
 def test_the_own_names_are_answered(local: World, host: str) -> None:
     assert local.ask(headers={"host": host}).status_code == 200
 
@@ -87,11 +88,13 @@ def test_the_own_names_are_answered(local: World, host: str) -> None:
      "", "127.0.0.1:7860, evil.com", "user@localhost:7860", "localhost:7860/x", "192.168.1.7:7860",
      "localhost:99999999"],
 )  # fmt: skip
+@pytest.mark.row("N1", "N5")
 def test_any_other_host_is_refused_before_anything_else(local: World, host: str) -> None:
     assert local.ask(headers={"host": host}).status_code == 421
     assert local.reached == []
 
 
+@pytest.mark.row("N1")
 def test_two_hosts_are_refused(local: World) -> None:
     headers = [("host", "127.0.0.1:7860"), ("host", "evil.com")]
     assert local.ask(headers=headers).status_code == 421
@@ -103,11 +106,13 @@ def test_two_hosts_are_refused(local: World) -> None:
     ["null", "http://evil.com", "http://localhost:7861", "http://localhost:7860", "https://127.0.0.1.evil.com",
      "http://127.0.0.1:7860.evil.com", "file://", "", "http://127.0.0.1:7860, http://evil.com", "http://[::1"],
 )  # fmt: skip
+@pytest.mark.row("N2")
 def test_a_foreign_origin_changes_nothing(local: World, method: str, origin: str) -> None:
     assert local.ask(method, "/api/v1/jobs", headers={"origin": origin}).status_code == 403
     assert local.reached == []
 
 
+@pytest.mark.row("N2")
 def test_a_foreign_origin_reads_nothing_either(local: World) -> None:
     assert local.ask("GET", "/api/v1/jobs", headers={"origin": "null"}).status_code == 403
 
@@ -126,6 +131,7 @@ def test_a_browser_without_an_origin_may_not_post(local: World) -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.row("N6")
 def test_requests_that_the_browser_calls_foreign_are_refused(local: World, site: str) -> None:
     assert local.ask("POST", "/x", headers={"origin": HOME, "sec-fetch-site": site}).status_code == 403
     assert local.ask("GET", "/api/v1/pictures/x", headers={"sec-fetch-site": site}).status_code == 403
@@ -144,6 +150,7 @@ def test_a_link_on_another_site_may_lead_to_the_page(local: World) -> None:
      "/monitoring", "/monitoring/summary", "/openapi.json", "/docs", "/redoc", "/gradio_api/openapi.json",
      "/gradio_api/runs", "/gradio_api/vibe-edit", "/gradio_api/dev/reload"],
 )  # fmt: skip
+@pytest.mark.row("F3")
 def test_parts_of_gradio_that_easel_does_not_use_are_closed(local: World, path: str) -> None:
     assert local.ask("GET", path).status_code == 404
     assert local.reached == []
@@ -165,6 +172,7 @@ async def in_pieces(size: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("path, limit", [("/api/v1/jobs", BODY_BYTES), ("/gradio_api/upload", UPLOAD_BYTES)])
+@pytest.mark.row("U13")
 def test_a_body_may_be_as_large_as_the_limit_and_no_larger(local: World, path: str, limit: int) -> None:
     assert local.ask("POST", path, content=bytes(limit)).status_code == 200
     refused = local.ask("POST", path, headers={"content-length": str(limit + 1)}, content=b"")
@@ -172,6 +180,7 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger(local: World, path: s
     assert local.reached == [path]
 
 
+@pytest.mark.row("U13")
 def test_a_body_without_a_length_is_counted(local: World) -> None:
     assert local.ask("POST", "/api/v1/jobs", content=in_pieces(BODY_BYTES)).status_code == 200
     refused = local.ask("POST", "/api/v1/jobs", content=in_pieces(BODY_BYTES + 2**16))
@@ -181,6 +190,7 @@ def test_a_body_without_a_length_is_counted(local: World) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"host": "evil.com"}, {"origin": "null"}])
+@pytest.mark.row("N6", "N7")
 def test_every_answer_carries_the_security_headers(local: World, headers: dict[str, str]) -> None:
     answer = local.ask(headers=headers)
     policy = answer.headers["content-security-policy"]
@@ -220,6 +230,7 @@ def test_nothing_is_answered_without_a_token(listening: World, path: str) -> Non
     assert listening.reached == []
 
 
+@pytest.mark.row("N10", "N11")
 def test_the_link_works_once_and_gives_a_cookie(listening: World) -> None:
     link = listening.links[-1]
     welcome = listening.ask("GET", f"/?token={link}")
@@ -271,6 +282,7 @@ def test_a_broken_login_is_a_wrong_login(header: str) -> None:
     assert world.ask(path="/sdapi/v1/options", headers={"authorization": header}).status_code == 401
 
 
+@pytest.mark.row("N9")
 def test_who_guesses_is_made_to_wait(caplog: pytest.LogCaptureFixture) -> None:
     world = make_world(api_accounts=(("ann", "secret"),))
     statuses = [world.ask(path="/sdapi/v1/options", auth=("ann", str(guess))).status_code for guess in range(25)]
@@ -293,6 +305,7 @@ def test_wrong_logins_are_forgotten_after_a_minute() -> None:
     assert not logins.are_too_many("10.0.0.1")
 
 
+@pytest.mark.row("N2")
 def test_a_cookie_alone_does_not_post(listening: World) -> None:
     cookie = {"cookie": f"easel_7860={listening.gate._keys.cookie}"}
     assert listening.ask("POST", "/api/v1/jobs", headers=cookie).status_code == 403
@@ -301,10 +314,12 @@ def test_a_cookie_alone_does_not_post(listening: World) -> None:
 
 
 @pytest.mark.parametrize("host, status", [("192.168.1.7:7860", 401), ("[fe80::1]:80", 401), ("evil.com:7860", 421)])
+@pytest.mark.row("N1")
 def test_addresses_are_hosts_and_foreign_names_are_not(listening: World, host: str, status: int) -> None:
     assert listening.ask(headers={"host": host}).status_code == status
 
 
+@pytest.mark.row("N9")
 def test_token_and_cookie_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch, listening: World) -> None:
     seen: list[tuple[bytes, bytes]] = []
     monkeypatch.setattr("hmac.compare_digest", lambda a, b: bool(seen.append((a, b))))
@@ -332,6 +347,7 @@ def test_the_own_page_and_local_programs_may_open_a_websocket(sockets: TestClien
     [{"origin": "null"}, {"origin": "http://evil.com"}, {"origin": "http://localhost:7861"}, {"host": "evil.com"},
      {"sec-fetch-mode": "websocket"}, {"origin": HOME, "sec-fetch-site": "cross-site"}],
 )  # fmt: skip
+@pytest.mark.row("N2")
 def test_no_other_page_may_open_a_websocket(sockets: TestClient, local: World, headers: dict[str, str]) -> None:
     with (
         pytest.raises(WebSocketDisconnect),

@@ -202,6 +202,7 @@ def test_old_joined_sampler_names_are_split(written, sampler, schedule):
     assert (values["sampler"], values["schedule"]) == (sampler, schedule)
 
 
+@pytest.mark.row("M3")
 def test_what_cannot_be_taken_is_named_and_nothing_is_replaced_silently():
     found = of_infotext(
         "a\nSteps: 500, Sampler: Nobody's, Schedule type: Karras, CFG scale: 0.5, Seed: 99999999999, Size: 500x4096, "
@@ -226,6 +227,7 @@ def test_what_cannot_be_taken_is_named_and_nothing_is_replaced_silently():
 
 @settings(deadline=None, max_examples=40)
 @given(st.text(max_size=200), st.text(max_size=200))
+@pytest.mark.row("M1")
 def test_every_prompt_comes_back_from_our_json(prompt, negative):
     made = request(prompt=prompt, negative_prompt=negative)
     found = read(encode_png(Image.new("L", (1, 1)), made, 0, infotext(made, 0, model_hash="x", version="0")))
@@ -234,6 +236,7 @@ def test_every_prompt_comes_back_from_our_json(prompt, negative):
 
 @settings(deadline=None)
 @given(st.text('ab :,"\\\\\n-é🎨', min_size=1, max_size=100).filter(lambda value: not value.startswith('"')))
+@pytest.mark.row("M1")
 def test_every_value_comes_back_from_the_parameter_line(value):
     text = infotext(request(), 0, model_hash="x", version="0", extra={"Some key": value})
     is_quoted = any(mark in value for mark in ",\n:")
@@ -249,6 +252,7 @@ def test_hostile_infotext_is_read_in_linear_time(text):
 
 @settings(deadline=None)
 @given(st.text(max_size=300), st.text(alphabet='abS :,"\\\\\n1x-/', max_size=100))
+@pytest.mark.row("M7")
 def test_any_infotext_is_read_without_an_error_and_gives_a_possible_request(text, line):
     for told in (text, f"{text}\nSteps: 1, Seed: 2, Size: 64x64, {line}"):
         generation_parameters(told)

@@ -32,6 +32,7 @@ def pixels(data):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.row("M11")
 def test_a_picture_of_a_batch_comes_back_from_its_file(engine, sampler):
     wanted = TextToImage(
         prompt="a (red:1.2) cat, 고양이", negative_prompt="dog", width=64, height=72, num_inference_steps=4, seed=11,

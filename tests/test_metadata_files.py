@@ -56,6 +56,7 @@ def lossless_webp(image, request, picture, text):
 @pytest.mark.parametrize(
     "prompt", ["a cat", "빨간 사과, 고양이 🎨", 'two\nlines: "a", b\nNegative prompt: x\nSteps: 5', LONG]
 )
+@pytest.mark.row("M1")
 def test_every_format_gives_back_the_request_and_the_infotext(encode, prompt):
     made = request(prompt=prompt, negative_prompt="dog", guidance_scale=4.5)
     text = infotext(made, 0, model_hash="x", version="0")
@@ -76,6 +77,7 @@ def test_a_converted_picture_keeps_both_texts_and_nothing_else(file_format):
 
 
 @pytest.mark.parametrize("encode", [encode_png, encode_jpeg, encode_webp])
+@pytest.mark.row("M9")
 def test_nothing_of_the_picture_that_a_request_began_with_goes_into_the_result(encode):
     image = PICTURE.copy()
     exif = Image.Exif()
@@ -139,6 +141,7 @@ def test_texts_are_read_from_every_kind_of_chunk_in_front_of_and_behind_the_pict
     assert read(plain[:-12] + written + plain[-12:]).parameters == TEXT
 
 
+@pytest.mark.row("M7")
 def test_the_first_text_of_a_key_that_can_be_read_is_taken():
     damaged = chunk(b"zTXt", b"parameters\0\0" + b"nonsense")
     good = chunk(b"tEXt", b"parameters\0" + TEXT.encode())
@@ -149,6 +152,7 @@ def test_the_first_text_of_a_key_that_can_be_read_is_taken():
     ]
 
 
+@pytest.mark.row("M7")
 def test_latin_and_utf8_are_told_apart_and_invalid_utf8_is_no_error():
     assert read(png_with(chunk(b"tEXt", "parameters\0café".encode("latin-1")))).parameters == "café"
     assert read(png_with(chunk(b"tEXt", "parameters\0café".encode()))).parameters == "café"
@@ -169,6 +173,7 @@ BOMB = zlib.compress(b" " * 60_000_000, 9)
         chunk(b"iTXt", b"parameters\0\1"),
     ],
 )
+@pytest.mark.row("U5", "M7")
 def test_texts_that_are_too_long_or_cut_off_are_passed_over_and_named(hostile):
     began = time.perf_counter()
     found = read(png_with(hostile, chunk(b"tEXt", b"prompt\0x")))
@@ -179,6 +184,7 @@ def test_texts_that_are_too_long_or_cut_off_are_passed_over_and_named(hostile):
     assert found.fields["prompt"] == "x", "the texts after it are read"
 
 
+@pytest.mark.row("U5")
 def test_thousands_of_chunks_are_read_in_no_time():
     chunks = [chunk(b"tEXt", f"k{number}\0".encode() + b"x" * 900) for number in range(10_000)]
     began = time.perf_counter()
@@ -230,6 +236,7 @@ def test_something_that_is_no_picture_is_refused_in_words(data, tmp_path):
 
 
 @pytest.mark.parametrize("encode", [encode_png, encode_jpeg, encode_webp])
+@pytest.mark.row("M7")
 def test_pictures_that_are_cut_off_anywhere_give_what_is_there(encode, tmp_path):
     data = encode(PICTURE, request(prompt="a"), 0, TEXT)
     for end in range(16, len(data), 29):
@@ -248,6 +255,7 @@ def test_any_exif_is_read_without_an_error(data, begin):
 
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"]))
+@pytest.mark.row("M7")
 def test_any_file_is_read_without_an_error(data, begin):
     read(begin + data)
 

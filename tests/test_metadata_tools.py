@@ -42,6 +42,7 @@ FOX = {"prompt": "a fox", "negative_prompt": "blurry", "num_inference_steps": 30
 # Forge and SD.Next
 
 
+@pytest.mark.row("M5")
 def test_forge_is_recognised_and_its_own_fields_are_named():
     found = picture(
         parameters="a fox\nNegative prompt: blurry\n"
@@ -76,6 +77,7 @@ def test_a_picture_of_the_oldest_hires_gives_both_sizes():
     assert (found.values["hires_width"], found.values["hires_height"]) == (1024, 768)
 
 
+@pytest.mark.row("M5")
 def test_sdnext_is_recognised_with_its_own_name_of_the_schedule():
     found = picture(
         parameters="a fox\nNegative prompt: blurry\n"
@@ -114,6 +116,7 @@ def graph(**changes):
     return nodes | changes
 
 
+@pytest.mark.row("M5")
 def test_a_comfyui_graph_is_walked_from_its_sampler():
     found = picture(prompt=graph(), workflow="{}")
     assert (found.tool, found.kind, found.values) == ("ComfyUI", "txt2img", FOX)
@@ -239,6 +242,7 @@ def test_a_graph_without_a_known_sampler_is_said_to_be_one():
 # InvokeAI
 
 
+@pytest.mark.row("M5")
 def test_invokeai_metadata_is_read():
     found = picture(invokeai_metadata={
         "app_version": "5.0.0", "generation_mode": "txt2img", "positive_prompt": "a fox", "negative_prompt": "blurry",
@@ -268,6 +272,7 @@ def test_the_oldest_dream_command_is_read():
 # Fooocus
 
 
+@pytest.mark.row("M5")
 def test_fooocus_json_is_read():
     found = picture(fooocus_scheme="fooocus", parameters={
         "adm_guidance": "(1.5, 0.8, 0.3)", "base_model": "model.safetensors", "base_model_hash": "x", "seed": "7",
@@ -297,6 +302,7 @@ FROM_NOVELAI = {name: value for name, value in FOX.items() if name != "checkpoin
 }  # fmt: skip
 
 
+@pytest.mark.row("M5")
 def test_novelai_is_read_from_its_texts():
     found = picture(**NOVELAI_TEXTS)
     assert (found.tool, found.values) == ("NovelAI", FROM_NOVELAI)
@@ -325,6 +331,7 @@ def test_novelai_is_read_from_the_alpha_channel():
 
 
 @pytest.mark.parametrize("texts", [{}, {"Software": "Paint"}, {"Comment": "hello"}, {"prompt": '{"a": {"b": 1}}'}])
+@pytest.mark.row("M5")
 def test_what_nobody_wrote_is_not_recognised_and_shown(texts):
     found = picture(**texts)
     assert (found.tool, found.values, found.is_ours) == ("", {}, False)

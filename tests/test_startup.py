@@ -80,6 +80,7 @@ def test_trying_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
     [("127.0.0.1", False), ("::1", False), ("localhost", False), ("127.1.2.3", False), ("0.0.0.0", True),
      ("::", True), ("192.168.1.7", True), ("my-machine", True)],
 )  # fmt: skip
+@pytest.mark.row("N17")
 def test_every_address_but_loopback_counts_as_exposed(host: str, exposed: bool) -> None:
     assert is_exposed(host) is exposed
 

@@ -143,7 +143,7 @@ class App:
             log.warning("job %s was running when Easel ended; it is now %s", record.id, record.state)
         self.trainings.sweep(self._is_over)
         self.datasets.sweep()
-        self.inputs.sweep()
+        self.inputs.sweep(self.store.named_pictures)
         self.extensions.sweep()
         self.gallery.start()
         self.scheduler.start()
@@ -249,6 +249,13 @@ class App:
         infos = [info for worker in self.scheduler.workers if (info := worker.status().info) is not None]
         memory = memory_json(asked, self.library, infos[0]) if infos else None
         return {"seconds": self.estimates.seconds(kind, asked), "memory": memory}
+
+    def check(self, kind: str, values: Mapping[str, Any], styles: Sequence[str] = ()) -> None:
+        """Raises what `submit` would raise, and makes no job."""
+        if kind not in REQUESTS:
+            raise UnknownName("kind of job", kind, REQUESTS)
+        values = self.intake.styled(kind, values, styles)
+        self._training(kind, values) if kind in TRAIN_REQUESTS else self.intake.request(kind, values)
 
     def take_up_again(self, job_id: str) -> JobRecord:
         """A new training that goes on where a failed one stopped. Raises `NotFound` or `Conflict`."""

@@ -35,12 +35,16 @@ TENSORS = 2_600
 
 
 def measure(what: str, models_dir: Path, device: str) -> Mapping[str, float]:
-    """Run "start", "library", "engine" or "all" and return the numbers by name."""
+    """Run "start", "library", "api", "engine" or "all" and return the numbers by name."""
     results: dict[str, float] = {}
     if what in ("library", "all"):
         results |= measure_library()
     if what in ("start", "all"):
         results |= measure_start(models_dir, device)
+    if what in ("api", "all"):
+        from webui.bench_api import measure_api
+
+        results |= measure_api(models_dir, device)
     if what in ("engine", "all"):
         from webui.engine.bench import measure_engine
         from webui.engine.bench_memory import measure_memory

@@ -82,6 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     generating.add_argument("--output", type=Path, default=Path("picture.png"), help="file to write (%(default)s)")
     generating.add_argument("--force", action="store_true", help="overwrite the file if it is there")
     _add_models(generating)
+    generating.add_argument("--data-dir", type=Path, default=Settings.data_dir, help="a server on it is asked first")
     _add_device(generating)
 
     _add_upscale(commands)
@@ -96,7 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     _command(commands, "test", run_tests, "lint, types and tests; further arguments go to pytest")
 
     measuring = _command(commands, "bench", bench, "measure how fast Easel is here")
-    measuring.add_argument("what", nargs="?", choices=("start", "library", "engine", "all"), default="all")
+    measuring.add_argument("what", nargs="?", choices=("start", "library", "api", "engine", "all"), default="all")
     measuring.add_argument("--models-dir", type=Path, default=Settings.models_dir, help="folder of the models")
     _add_device(measuring)
 
@@ -231,7 +232,10 @@ def generate(flags: argparse.Namespace) -> int:
     from webui.generate import values_of
 
     logs.set_up(None, quiet=True)
-    settings = Settings(models_dir=flags.models_dir.absolute(), extra_models=_extra_models(flags), device=flags.device)
+    settings = Settings(
+        data_dir=flags.data_dir.absolute(), models_dir=flags.models_dir.absolute(), extra_models=_extra_models(flags),
+        device=flags.device,
+    )  # fmt: skip
     for path in make_pictures(settings, values_of(flags), flags.output, overwrite=flags.force):
         print(path)
     return 0

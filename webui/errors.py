@@ -4,6 +4,7 @@
     ├── InvalidRequest             a value of a request is impossible              HTTP 422
     │   └── UnknownName            a name that no registry knows; lists the known
     ├── NotFound                   an id or a file that is not there                HTTP 404
+    ├── NotHere                    there are no means for it here                   HTTP 501
     ├── Conflict                   the thing is not in a state that allows this     HTTP 409
     ├── CannotStart                a port, folder or setting prevents the start     exit 2
     ├── CheckpointError            a model file or folder cannot be used            HTTP 422
@@ -20,6 +21,8 @@
     ├── NotOperator                only who reads the console may do this          HTTP 403
     ├── CannotSaveGallery          the gallery's files do not take a change         HTTP 507
     ├── UnusableInput              an uploaded picture cannot be used               HTTP 422
+    ├── Refused                    what a server says no to, for its client         as answered
+    ├── Unreachable                a client finds no server                         exit 1
     ├── JobFailed                  the job that a client waits for failed           HTTP 500
     ├── EngineDied                 the engine process ended in the middle of a job  HTTP 500
     ├── OutOfMemory                the picture does not fit on the device           HTTP 507
@@ -75,6 +78,12 @@ class NotFound(UserError):
     """An id or file that is not there."""
 
     status = 404
+
+
+class NotHere(UserError):
+    """Something that Easel has no means for; says what is missing."""
+
+    status = 501
 
 
 class Conflict(UserError):
@@ -253,6 +262,27 @@ class JobFailed(UserError):
 
     def __init__(self, reason: Sentence) -> None:
         super().__init__("The job failed: {reason}", reason=reason)
+
+
+class Refused(UserError):
+    """What a server that was asked through `webui.client` says no to; its own sentence."""
+
+    def __init__(self, status: int, kind: str, told: Sentence) -> None:
+        super().__init__("The server refuses: {reason}", reason=told)
+        self.status = status
+        self.answered = kind
+        """Name of the error's class over there."""
+
+
+class Unreachable(UserError):
+    """A client finds no server at its address."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            "No Easel answers at {address} ({reason}). Start it with 'launch.py', or look at the address.",
+            address=address,
+            reason=reason,
+        )
 
 
 class EngineDied(UserError):

@@ -32,9 +32,10 @@ log = logging.getLogger(__name__)
 
 UPLOAD_BYTES = 64 * 2**20
 BODY_BYTES = 2 * 2**20
+MOST_HEADERS, HEADER_BYTES = 200, 64 * 2**10
 UPLOAD_PATHS = ("/gradio_api/upload", "/api/v1/inputs", "/api/v1/picture-info")
-SDAPI = "/sdapi/v1/"
-"""AUTOMATIC1111's API, whose pictures come as base64 inside JSON."""
+SDAPI = ("/sdapi/v1/", "/controlnet/")
+"""AUTOMATIC1111's API and that of its ControlNet, whose pictures come as base64 inside JSON."""
 DATASET_BYTES = 4 * 2**30
 DATASET_PATH = re.compile(r"/api/v1/datasets/[^/]+/files")
 """A whole dataset may come as one .zip."""
@@ -93,6 +94,7 @@ NO_ACCOUNT = Refusal(
 )
 TOO_MANY = Refusal(429, Sentence("Too many wrong logins from this address. Wait a minute."))
 CLOSED = Refusal(404, Sentence("There is nothing here."))
+TOO_MANY_HEADERS = Refusal(431, Sentence("The headers of the request are too many or too long."))
 TOO_LARGE = Refusal(413, Sentence("The request is too large."))
 
 
@@ -114,6 +116,12 @@ class Caller:
 
     def has(self, name: str) -> bool:
         return any(key == name for key, _ in self._headers)
+
+    @property
+    def says_too_much(self) -> bool:
+        """More headers than any program sends. uvicorn counts only what comes in pieces."""
+        sizes = [len(name) + len(value) for name, value in self._headers]
+        return len(sizes) > MOST_HEADERS or sum(sizes) > HEADER_BYTES
 
     @property
     def is_from_browser(self) -> bool:
@@ -197,11 +205,13 @@ class Gate:
         if refusal is NO_TOKEN and self._keys.use_link(caller):
             await self._let_in(answer)
         elif refusal is not None:
-            await answer.refuse(refusal, as_json=caller.path.startswith(("/api/", SDAPI)))
+            await answer.refuse(refusal, as_json=caller.path.startswith(("/api/", *SDAPI)))
         else:
             await self._pass_on(scope, receive, answer, caller)
 
     def _refusal(self, caller: Caller) -> Refusal | None:
+        if caller.says_too_much:
+            return TOO_MANY_HEADERS
         if not self._is_own_host(caller.header("host")):
             return WRONG_HOST
         if CLOSED_PATHS.search(caller.path):
@@ -267,7 +277,7 @@ class Gate:
             if not counted.is_too_large:
                 raise
         if counted.is_too_large and not answer.has_started:
-            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith(("/api/", SDAPI)))
+            await answer.refuse(TOO_LARGE, as_json=caller.path.startswith(("/api/", *SDAPI)))
 
 
 class Counted:

@@ -1,6 +1,7 @@
 """`launch.py generate`: pictures without a browser, through the same app, queue and engine process as the page.
 
-Uses a queue and folders of its own, gone when the command ends, so a running server is not disturbed.
+A server that runs on the same data folder is asked to do it, as its engine is warm. Else this uses a queue and folders
+of its own, gone when the command ends.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from webui.client import Client
 from webui.contract import Signal
 from webui.errors import CannotSave, Conflict, InvalidRequest, UserError
 from webui.extensions.desk import EXTENSIONS
 from webui.params import Parameter, parameters
 from webui.requests import REQUESTS, build
+from webui.running import running_server
 from webui.settings import Settings
 
 if TYPE_CHECKING:
@@ -127,6 +130,10 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
         raise Conflict(
             "{path} is already there. Choose another --output, or overwrite it with --force.", path=str(there[0])
         )
+    own_wishes = settings.device != "auto" or settings.extra_models  # which that server need not share
+    if not own_wishes and (server := running_server(settings.data_dir, settings.models_dir)) is not None:
+        uploaded = {name: server.upload(path) for name, path in files.items()}
+        return _through(server, kind, {**values, **uploaded}, paths, overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="easel-") as folder:
         own = replace(settings, data_dir=Path(folder) / "data", outputs_dir=Path(folder) / "outputs")
         _keep_extensions(settings.data_dir, own.data_dir)
@@ -142,6 +149,29 @@ def generate(settings: Settings, values: Mapping[str, Any], output: Path, *, ove
             made = list(zip(sorted(own.outputs_dir.rglob("*.png")), paths, strict=False))
             for source, target in made:
                 write(source.read_bytes(), target, overwrite=overwrite)
+    return [target for _, target in made]
+
+
+def _through(
+    server: Client, kind: str, values: Mapping[str, Any], paths: Sequence[Path], *, overwrite: bool
+) -> list[Path]:
+    """The same by the server that runs on this data folder, whose engine is warm; it keeps the pictures too."""
+    job = server.submit(kind, values)
+    try:
+        with tqdm(desc="waiting in the queue", unit="step", dynamic_ncols=True) as bar:
+            for frame in server.events(job.id):
+                if frame.kind in ("progress", "warning"):
+                    _show(bar, {**frame.values, "kind": frame.kind})
+        server.wait(job)
+    except KeyboardInterrupt:
+        server.tell(job.id, "cancel")
+        raise
+    finally:
+        made = list(zip(server.job(job.id).pictures, paths, strict=False))
+        for picture, target in made:
+            write(server.content(picture), target, overwrite=overwrite)
+    if not made:
+        raise UserError("The job was cancelled.")
     return [target for _, target in made]
 
 

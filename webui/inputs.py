@@ -9,7 +9,8 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from webui.sentences import Sentence
 
 ID = re.compile(r"[0-9a-f]{32}")
 PARTIAL = ".part"
+KEPT_SECONDS = 30 * 24 * 3600.0
+"""How long a picture is kept that no job names, counted from the last time that it was uploaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +39,19 @@ class Inputs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def sweep(self) -> None:
-        """Remove uploads that an earlier server did not finish."""
+    def sweep(self, named: Callable[[], Collection[str]] = tuple) -> None:
+        """Remove uploads that an earlier server did not finish, and pictures that nobody has sent for a month.
+
+        `named` are the ids that jobs name: those stay, so that every job can be made again.
+        """
         for path in self._folder.glob(f"*{PARTIAL}"):
             path.unlink(missing_ok=True)
+        before = time.time() - KEPT_SECONDS
+        old = [path for path in self._folder.glob("*.png") if path.stat().st_mtime < before]
+        kept = set(named()) if old else set()
+        for path in old:
+            if path.stem not in kept:
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def upload(self) -> Iterator[Path]:

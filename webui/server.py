@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from webui.app import App, create_app
 from webui.garbage import nothing_collected
 from webui.gate import Gate
+from webui.running import announced
 from webui.settings import Settings
 from webui.startup import bind, check_folders, url_of
 
@@ -74,7 +75,8 @@ def serve(settings: Settings, announce: Announce) -> None:
                 ws_max_size=MESSAGE_BYTES,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
-            _Server(config, lambda: _ready(app, announce)).run(sockets=[listener])
+            with announced(settings):
+                _Server(config, lambda: _ready(app, announce)).run(sockets=[listener])
         finally:
             app.close()
             log.info("stopped")

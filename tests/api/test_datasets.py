@@ -149,6 +149,7 @@ def as_link(info: zipfile.ZipInfo) -> None:
     ],
     ids=["up", "up again", "absolute", "drive", "backslashes", "relative drive", "bomb"],
 )
+@pytest.mark.row("F14")
 def test_a_hostile_zip_is_refused_as_a_whole(
     client: TestClient, app: App, cats: str, name: str, content: bytes, words: str
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_zip_of_too_many_or_too_large_files_is_refused(
 @pytest.mark.parametrize(
     "name", ["../a.png", "a/b.png", "..", ".hidden.png", "a\\b.png", "con.png", "a\0.png", "x" * 130 + ".png", "a.png."]
 )
+@pytest.mark.row("U16")
 def test_a_file_name_is_never_a_path(client: TestClient, app: App, cats: str, name: str) -> None:
     answer = add(client, cats, name, png())
     assert (answer.status_code, answer.json()["error"]["kind"]) == (422, "InvalidRequest")
@@ -218,6 +220,7 @@ def test_another_picture_of_the_same_name_is_not_overwritten_and_the_same_again_
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "x" * 80, "con", "a.", "é"])
+@pytest.mark.row("F9")
 def test_a_dataset_name_is_never_a_path(client: TestClient, app: App, name: str) -> None:
     before = list(app.settings.data_dir.rglob("*"))
     answer = client.post("/api/v1/datasets", json={"name": name})

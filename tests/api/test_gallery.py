@@ -110,6 +110,7 @@ def test_downloads(client: TestClient) -> None:
         ("PUT", "/collections/nothing", {"name": "x"}, 404),
     ],
 )
+@pytest.mark.row("F9")
 def test_what_is_not_there_or_impossible_is_told(
     client: TestClient, method: str, path: str, body: object, status: int
 ) -> None:

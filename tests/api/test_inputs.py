@@ -17,6 +17,7 @@ def file(mode: str = "RGB", format_: str = "PNG", colour: object = "red", **opti
     return buffer.getvalue()
 
 
+@pytest.mark.row("M9")
 def test_a_picture_is_kept_and_comes_back_with_nothing_but_its_pixels(client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
@@ -31,6 +32,7 @@ def test_a_picture_is_kept_and_comes_back_with_nothing_but_its_pixels(client: Te
         assert (picture.size, picture.mode, picture.info) == ((30, 40), "RGB", {})
 
 
+@pytest.mark.row("U15")
 def test_the_same_pixels_are_the_same_picture_whatever_the_file(client: TestClient, app: App) -> None:
     ids = {
         client.post("/api/v1/inputs", content=content).json()["id"]
@@ -48,6 +50,7 @@ def test_transparency_lies_over_white(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", file()[:60], b"GIF89a" + bytes(50)])
+@pytest.mark.row("U1")
 def test_what_is_no_picture_is_refused_in_a_sentence(client: TestClient, app: App, content: bytes) -> None:
     before = sorted((app.settings.data_dir / "inputs").glob("*"))
     answer = client.post("/api/v1/inputs", content=content)
@@ -56,6 +59,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(client: TestClient, app: Ap
 
 
 @pytest.mark.parametrize("name", ["0" * 32, "..%2F..%2Fsecret", "x", "0" * 31 + "G"])
+@pytest.mark.row("F5")
 def test_an_id_that_is_not_there_is_told(client: TestClient, name: str) -> None:
     assert client.get(f"/api/v1/inputs/{name}").status_code == 404
 
@@ -75,6 +79,7 @@ def test_a_folder_that_takes_nothing_is_told(client: TestClient, app: App) -> No
             aside.rename(folder)
 
 
+@pytest.mark.row("U17")
 def test_unfinished_uploads_are_gone_after_a_restart(client: TestClient, app: App) -> None:
     client.post("/api/v1/inputs", content=file())
     left = app.settings.data_dir / "inputs" / "1234.part"
@@ -84,6 +89,7 @@ def test_unfinished_uploads_are_gone_after_a_restart(client: TestClient, app: Ap
     assert list(left.parent.glob("*.png"))
 
 
+@pytest.mark.row("U15")
 def test_the_same_picture_may_come_from_many_at_once(app: App, tmp_path: Path) -> None:
     path = tmp_path / "same.png"
     path.write_bytes(file(colour="teal"))

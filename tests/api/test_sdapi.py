@@ -63,6 +63,7 @@ def encoded(image: Image.Image) -> str:
 SMALL = {"width": 64, "height": 64, "steps": 2}
 
 
+@pytest.mark.row("A7")
 def test_the_client_draws_from_words(api: WebUIApi, app: App) -> None:
     result = api.txt2img(prompt="a cat", negative_prompt="dog", seed=5, cfg_scale=6.5, n_iter=2, **SMALL)
     assert [image.size for image in result.images] == [(64, 64), (64, 64)]
@@ -73,6 +74,7 @@ def test_the_client_draws_from_words(api: WebUIApi, app: App) -> None:
     assert app.jobs(limit=1)[0]["request"]["sampler"] == "Euler a"
 
 
+@pytest.mark.row("A7")
 def test_the_client_draws_several_at_once(api: WebUIApi) -> None:
     async def both() -> list[Any]:
         jobs = [api.txt2img(prompt=prompt, use_async=True, **SMALL) for prompt in ("one", "two")]
@@ -87,6 +89,7 @@ def test_defaults_are_those_of_the_api_and_not_of_the_page(client: TestClient, a
     assert app.jobs(limit=1)[0]["request"]["sampler"] == "Euler"
 
 
+@pytest.mark.row("A7")
 def test_the_client_draws_from_a_picture(api: WebUIApi, app: App) -> None:
     result = api.img2img(images=[picture((96, 64))], prompt="a cat", denoising_strength=0.4, resize_mode=1, **SMALL)
     assert len(result.images) == 1
@@ -99,6 +102,7 @@ def test_the_client_draws_from_a_picture(api: WebUIApi, app: App) -> None:
     assert result.parameters["init_images"] is None, "pictures are not echoed"
 
 
+@pytest.mark.row("A7")
 def test_the_client_paints_into_a_mask(api: WebUIApi, app: App) -> None:
     mask = Image.new("L", (64, 64), 0)
     mask.paste(200, (0, 0, 32, 64))
@@ -142,6 +146,7 @@ def test_a_second_pass_a_variation_and_a_refiner_are_translated(api: WebUIApi, a
     assert "Lanczos" in wrong.json()["detail"]
 
 
+@pytest.mark.row("A7")
 def test_the_client_enlarges_pictures(api: WebUIApi, app: App) -> None:
     assert len(api.extra_single_image(picture(), upscaler_1="Lanczos", upscaling_resize=3).images) == 1
     request = app.jobs(limit=1)[0]["request"]
@@ -226,6 +231,7 @@ def test_a_checkpoint_s_name_may_hold_brackets(app: App) -> None:
         ({"styles": ["no such"]}, "no such"),
     ],
 )
+@pytest.mark.row("A7")
 def test_what_is_not_possible_is_refused_and_says_what_is(client: TestClient, body: dict[str, Any], told: str) -> None:
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", **body})
     assert answer.status_code == 422
@@ -236,6 +242,7 @@ def test_what_is_not_possible_is_refused_and_says_what_is(client: TestClient, bo
 @pytest.mark.parametrize(
     "images", [None, [], ["nonsense!"], ["http://127.0.0.1/x.png"], [base64.b64encode(b"GIF89a").decode()]]
 )
+@pytest.mark.row("U1")
 def test_a_picture_that_is_none_is_refused(client: TestClient, images: list[str] | None) -> None:
     answer = client.post("/sdapi/v1/img2img", json={"init_images": images, **SMALL})
     assert answer.status_code in (404, 422)
@@ -286,6 +293,7 @@ def test_lists_have_the_shapes_that_clients_read(api: WebUIApi) -> None:
         ask()
 
 
+@pytest.mark.row("A9")
 def test_the_model_can_be_chosen_for_everybody_and_nothing_else_is_changed(api: WebUIApi, app: App) -> None:
     api.util_set_model("one")
     assert app.options.current.default_checkpoint == "one"

@@ -67,6 +67,7 @@ def test_the_same_key_gives_the_same_job(client):
         ({"key": ""}, 422, "InvalidRequest", "key"),
     ],
 )
+@pytest.mark.row("A5")
 def test_a_wrong_submission_is_refused_with_status_kind_and_sentence(client, body, status, kind, words):
     answer = client.post("/api/v1/jobs", json=body)
     assert answer.status_code == status
@@ -74,6 +75,7 @@ def test_a_wrong_submission_is_refused_with_status_kind_and_sentence(client, bod
     assert words in answer.json()["error"]["text"]
 
 
+@pytest.mark.row("A5")
 def test_half_a_surrogate_pair_is_refused_like_any_other_name(client):
     body = b'{"values": {"sampler": "\\ud800"}}'
     answer = client.post("/api/v1/jobs", content=body, headers={"Content-Type": "application/json"})
@@ -82,6 +84,7 @@ def test_half_a_surrogate_pair_is_refused_like_any_other_name(client):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"values": {"width": NaN}}', b"[" * 100_000])
+@pytest.mark.row("A5")
 def test_a_body_that_is_no_request_is_refused_and_the_server_goes_on(client, content):
     answer = client.post("/api/v1/jobs", content=content, headers={"Content-Type": "application/json"})
     assert 400 <= answer.status_code < 500
@@ -103,12 +106,14 @@ def test_stop_pause_and_resume_change_the_job_as_they_say(client):
 
 
 @pytest.mark.parametrize("path", ["jobs/nothing", "jobs/..%2F..%2Fetc", "pictures/nothing", "pictures/1/info", "none"])
+@pytest.mark.row("F5", "A10")
 def test_an_unknown_id_or_path_is_not_found(client, path):
     answer = client.get(f"/api/v1/{path}")
     assert answer.status_code == 404
     assert answer.json()["error"]["text"]
 
 
+@pytest.mark.row("F6")
 def test_a_picture_whose_file_was_replaced_is_never_served_as_something_else(client, app):
     job = finished(client, submit(client)["id"])
     record = app.picture(job["pictures"][0]["id"])

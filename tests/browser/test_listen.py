@@ -58,6 +58,7 @@ def other_site(page: str) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.row("N10", "N11")
 def test_the_link_opens_the_page_once_even_from_another_site(
     console: Callable[[], str], new_context: Callable[..., BrowserContext]
 ) -> None:
@@ -81,6 +82,7 @@ def test_the_link_opens_the_page_once_even_from_another_site(
     expect(thief.get_by_text("asks for its link")).to_be_visible()
 
 
+@pytest.mark.row("N7")
 def test_another_site_can_neither_show_the_page_nor_send_to_it(
     console: Callable[[], str], new_context: Callable[..., BrowserContext]
 ) -> None:

@@ -125,6 +125,7 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
         _check_fit(parts(10, hidden_size=16))
 
 
+@pytest.mark.row("N18")
 def test_nothing_is_fetched(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 

@@ -44,6 +44,7 @@ def _jpeg() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.row("F7")
 def test_pictures_of_every_folder_and_tool_are_there_newest_first(home: Path, opened: Callable[..., Gallery]) -> None:
     fill(home)
     save(home / "outputs/notes.png", b"no picture at all")
@@ -363,6 +364,7 @@ def test_small_pictures_are_made_once_and_go_with_their_picture(home: Path, open
     assert not kept.exists()
 
 
+@pytest.mark.row("M8")
 def test_a_privacy_copy_has_the_pixels_and_nothing_else(home: Path, opened: Callable[..., Gallery]) -> None:
     save(home / "outputs/a.png", of_easel(5, prompt="a secret"))
     gallery = opened()
@@ -373,6 +375,7 @@ def test_a_privacy_copy_has_the_pixels_and_nothing_else(home: Path, opened: Call
         assert (copy.info, copy.getpixel((0, 0))) == ({}, (5, 0, 7))
 
 
+@pytest.mark.row("M8")
 def test_a_text_hidden_in_the_pixels_does_not_survive_in_a_privacy_copy(
     home: Path, opened: Callable[..., Gallery]
 ) -> None:
@@ -390,6 +393,7 @@ def test_a_text_hidden_in_the_pixels_does_not_survive_in_a_privacy_copy(
     assert hidden_text(gallery.bare(id_of(gallery, "h.png"))) == ""
 
 
+@pytest.mark.row("F14")
 def test_many_pictures_come_as_one_zip_with_names_of_their_own(home: Path, opened: Callable[..., Gallery]) -> None:
     save(home / "outputs/1/same.png", of_easel(1, prompt="a secret"))
     save(home / "outputs/2/same.png", of_easel(2), age=5)

@@ -101,6 +101,7 @@ def test_files_in_the_trash_that_nobody_knows_can_be_brought_back(home: Path, op
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+@pytest.mark.row("F15")
 def test_names_that_are_no_text_are_passed_over(home: Path, opened: Callable[..., Gallery]) -> None:
     fill(home)
     for name in (b"bad\xff.png", b"bad\xfe/inside.png"):

@@ -34,6 +34,7 @@ def test_pictures_are_numbered_by_day_and_carry_their_seed(outputs: Outputs) -> 
     assert files(outputs.outputs_dir) == [first, second]
 
 
+@pytest.mark.row("M12")
 def test_the_number_goes_on_after_what_is_there_and_nothing_is_overwritten(outputs: Outputs) -> None:
     first = outputs.outputs_dir / save(outputs)
     mine = first.with_name("00041-mine.png")
@@ -43,6 +44,7 @@ def test_the_number_goes_on_after_what_is_there_and_nothing_is_overwritten(outpu
     assert mine.read_bytes() == b"mine"
 
 
+@pytest.mark.row("M12")
 def test_a_name_is_never_given_again(tmp_path: Path) -> None:
     days: dict[str, list[str]] = {}
     outputs = Outputs(tmp_path / "outputs", tmp_path / "unsaved", names_of=lambda day: days.get(day, []))
@@ -54,6 +56,7 @@ def test_a_name_is_never_given_again(tmp_path: Path) -> None:
     assert outputs.keep_unsaved(PNG, Place.usual(6))[0] == f"{day}/00003-6.png"
 
 
+@pytest.mark.row("M12")
 def test_two_servers_can_share_an_outputs_folder(tmp_path: Path) -> None:
     paths: list[str] = []
     servers = [Outputs(tmp_path / "outputs", tmp_path / f"unsaved{n}") for n in range(4)]
@@ -144,6 +147,7 @@ def test_a_picture_that_no_folder_takes_stays_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", ["missing", "link", "pipe", "text"])
+@pytest.mark.row("F7")
 def test_only_real_pictures_are_read(outputs: Outputs, tmp_path: Path, trap: str) -> None:
     (tmp_path / "secret").write_bytes(PNG)
     path = outputs.outputs_dir / "2026-01-01" / "00001-5.png"

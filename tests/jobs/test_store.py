@@ -199,6 +199,7 @@ def test_the_names_of_a_days_pictures_are_known(store: JobStore) -> None:
     assert store.names_of("2026-01") == store.names_of("2026-0%") == []
 
 
+@pytest.mark.row("A10")
 def test_unknown_ids_are_not_found(store: JobStore) -> None:
     with pytest.raises(NotFound):
         store.job("'; DROP TABLE jobs; --")

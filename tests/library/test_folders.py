@@ -104,6 +104,7 @@ def test_listing_reads_headers_only(tmp_path):
     assert time.perf_counter() - began < 1
 
 
+@pytest.mark.row("F15")
 def test_a_linked_folder_is_found_and_a_loop_of_links_ends(tmp_path):
     real = write_checkpoint(tmp_path / "elsewhere" / "real")
     folder = tmp_path / "checkpoints"

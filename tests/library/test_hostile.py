@@ -261,6 +261,7 @@ def test_wrong_types_in_a_header_are_damage(tmp_path):
         assert "damaged" in problem(tmp_path, "one.safetensors")
 
 
+@pytest.mark.row("F15")
 def test_what_cannot_be_read_or_named_is_left_out_or_told(tmp_path):
     (tmp_path / "gone.safetensors").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to(tmp_path)

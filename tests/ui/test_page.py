@@ -43,6 +43,7 @@ def test_nothing_on_the_page_comes_from_another_host(client: TestClient) -> None
     assert set(re.findall(r"https?://[^\s'\"/)]+", ours)) <= {"http://www.w3.org"}
 
 
+@pytest.mark.row("F1", "F2")
 def test_gradio_checks_which_files_a_request_names(client: TestClient, app: App) -> None:
     """Gradio 6 skips that check on a mounted app that was never launched, and then serves any file."""
     fastapi = client.app
@@ -57,12 +58,14 @@ def test_gradio_checks_which_files_a_request_names(client: TestClient, app: App)
         assert client.get(path).status_code in (403, 404), path
 
 
+@pytest.mark.row("U12")
 def test_no_python_runs_behind_any_control(app: App) -> None:
     blocks = page.build_page(app)
     assert [event["js"] for event in blocks.config["dependencies"] if event["backend_fn"]] == []
     assert len(blocks.config["dependencies"]) >= 8
 
 
+@pytest.mark.row("U12")
 def test_forged_events_reach_no_handler(client: TestClient) -> None:
     forged = {"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}] * 13, "session_hash": "x"}
     for number in range(8):
@@ -97,11 +100,13 @@ def test_nothing_but_the_assets_is_served(client: TestClient, name: str) -> None
     assert client.get(f"/easel/{name}").status_code == 404
 
 
+@pytest.mark.row("M4")
 def test_the_script_never_parses_markup() -> None:
     wrong = [path.name for path in ASSETS.glob("*.js") if MARKUP_SINKS.search(path.read_text("utf-8"))]
     assert wrong == []
 
 
+@pytest.mark.row("M4")
 def test_an_element_takes_plain_words_only() -> None:
     from webui.ui.result import element
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from webui import errors
+from webui.api.sdapi.lists import ABSENT
 from webui.contract import Signal
 from webui.errors import UserError
 from webui.events import JobState
@@ -19,7 +20,8 @@ from webui.sentences import PLACEHOLDER, Sentence
 from webui.settings import ROOT
 
 CONSOLE_ONLY = (
-    "webui/bench.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py", "webui/generate.py",
+    "webui/bench.py", "webui/bench_api.py", "webui/checks.py", "webui/cli.py", "webui/extensions/command.py",
+    "webui/generate.py",
     "webui/jobs/schema.py", "webui/lock.py", "webui/library/trees.py", "webui/startup.py", "webui/train.py",
     "webui/training/embedded/", "webui/upscale.py",
 )  # fmt: skip
@@ -29,6 +31,7 @@ ERRORS = ROOT / "webui" / "errors.py"
 FIELDS = [field.param for kind in REQUESTS for field in parameters(REQUESTS[kind]).values()]
 LABELS = {field.label for field in FIELDS}
 COMPUTED: dict[str, set[str]] = {
+    "ABSENT[path]": set(ABSENT.values()),
     "template": set(),  # in UserError itself
     "what": {*CHOICES, "extension", "value", "prompt", "negative prompt", "dataset", "first stage"},
     "declared.param.label": LABELS,

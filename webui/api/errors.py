@@ -1,6 +1,6 @@
 """Errors as JSON: {"error": {"kind", "text", "template", "values"}} with the status the error class names.
 
-Under /sdapi they have AUTOMATIC1111's shape: {"error", "detail", "body", "errors"}.
+Under /sdapi and /controlnet they have AUTOMATIC1111's shape: {"error", "detail", "body", "errors"}.
 """
 
 import json
@@ -19,7 +19,7 @@ from webui.sentences import Sentence
 log = logging.getLogger(__name__)
 
 API = "/api/"
-SDAPI = "/sdapi/"
+SDAPI = ("/sdapi/", "/controlnet/")
 
 
 class Answer(JSONResponse):
@@ -53,7 +53,7 @@ def install_error_handlers(fastapi: FastAPI) -> None:
 
     @fastapi.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
-        if not request.url.path.startswith((API, SDAPI)):
+        if not request.url.path.startswith((API, *SDAPI)):
             return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
         return answer(
             request, error.status_code, "HttpError", Sentence("The server says: {reason}.", reason=str(error.detail))

@@ -197,6 +197,12 @@ class Hub:
         with self._lock:
             return self._last
 
+    @property
+    def watchers(self) -> int:
+        """How many are being told."""
+        with self._lock:
+            return len(self._subscriptions)
+
     def close(self) -> None:
         """End every subscription."""
         with self._lock:

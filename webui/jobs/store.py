@@ -6,6 +6,7 @@ from any thread.
 """
 
 import json
+import re
 import secrets
 import sqlite3
 import time
@@ -22,6 +23,8 @@ from webui.train_requests import TRAIN_REQUESTS
 
 MAX_CRASHES = 2
 """A job that brought the engine or the server down this often is not tried again."""
+
+PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 
 ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
@@ -98,6 +101,11 @@ class JobStore(Database):
         return [
             _job(row) for row in self.all(f"SELECT * FROM jobs WHERE id IN ({marks}) ORDER BY number DESC", tuple(ids))
         ]
+
+    def named_pictures(self) -> set[str]:
+        """Ids of all uploaded pictures that requests name, of finished jobs too."""
+        rows = self.all("SELECT request FROM jobs", ())
+        return {found for row in rows for found in PICTURE_ID.findall(row["request"])}
 
     def queue(self, limit: int) -> list[JobRecord]:
         """The next jobs to run, first first: trainings take hours and come after all pictures."""

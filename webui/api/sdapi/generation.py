@@ -3,28 +3,36 @@
 import asyncio
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
 
 from webui import __version__
+from webui.api.sdapi import scripts
+from webui.api.sdapi.always_on import CONTROLNET, AlwaysOn
 from webui.api.sdapi.bodies import Drawing, ImageBody, TextBody
+from webui.api.sdapi.controlnet import RESOLUTION, control_picture
 from webui.api.sdapi.names import checkpoint_named
+from webui.api.sdapi.scripts import NO_SCRIPT
+from webui.api.sdapi.timed import Timed
 from webui.api.sdapi.translation import Translated, image_to_image, text_to_image
-from webui.api.sdapi.uploads import receive, receive_mask
+from webui.api.sdapi.uploads import is_blank, receive, receive_mask
 from webui.api.sdapi.waiting import finished, results
 from webui.app import App
 from webui.errors import InvalidRequest, NotFound
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
 
     @router.post("/txt2img")
     async def txt2img(body: TextBody) -> dict[str, Any]:
         """Draw from words. Answers when all pictures are made."""
         translated = text_to_image(body, lambda name: checkpoint_named(app.library, name))
-        return await _drawn(app, body, translated)
+        told = await asyncio.to_thread(_told_to_extensions, app, body)
+        return await _drawn(app, body, replace(translated, values={**translated.values, **told}))
 
     @router.post("/img2img")
     async def img2img(body: ImageBody) -> dict[str, Any]:
@@ -35,7 +43,8 @@ def routes(app: App) -> APIRouter:
             raise InvalidRequest("Send one picture in init_images; several are several requests.")
         translated = image_to_image(body, lambda name: checkpoint_named(app.library, name))
         picture = await asyncio.to_thread(receive, app.inputs, body.init_images[0])
-        values = {**translated.values, "image": picture.id}
+        told = await asyncio.to_thread(_told_to_extensions, app, body)
+        values = {**translated.values, **told, "image": picture.id}
         if body.mask:
             values["mask"] = await asyncio.to_thread(
                 receive_mask, app.inputs, body.mask, (picture.width, picture.height), is_hard=body.mask_round
@@ -46,12 +55,48 @@ def routes(app: App) -> APIRouter:
 
 
 async def _drawn(app: App, body: Drawing, translated: Translated) -> dict[str, Any]:
-    record = await asyncio.to_thread(app.submit, translated.kind, translated.values, styles=translated.styles)
-    job = await finished(app, record.id)
+    asked = translated.kind, translated.values
+    if body.script_name in NO_SCRIPT:
+        record = await asyncio.to_thread(app.submit, *asked, styles=translated.styles)
+        job = await finished(app, record.id)
+    else:
+        job = await scripts.drawn(app, *asked, translated.styles, str(body.script_name), body.script_args)
     if not body.override_settings_restore_afterwards and "checkpoint" in translated.values:
         await asyncio.to_thread(app.options.change, default_checkpoint=translated.values["checkpoint"])
-    images = await results(app, job) if body.send_images else []
+    images = (
+        [*await results(app, job), *await asyncio.to_thread(_control_pictures, app, job)] if body.send_images else []
+    )
     return {"images": images, "parameters": _echo(body), "info": json.dumps(_info(app, job, body), ensure_ascii=False)}
+
+
+def always_on(app: App) -> AlwaysOn:
+    """What `alwayson_scripts` may name now."""
+    titles = {folder.manifest.title: name for name, folder in app.extensions.shelf.enabled().items()}
+    types = app.extensions.option_types()
+    return AlwaysOn(
+        types,
+        {title: name for title, name in titles.items() if name in types},
+        tuple(app.library.shelf("controlnets")),
+        keep=lambda encoded: receive(app.inputs, encoded).id,
+        is_blank=lambda encoded: is_blank(app.inputs, encoded),
+    )
+
+
+def _told_to_extensions(app: App, body: Drawing) -> dict[str, Any]:
+    return always_on(app).values(body.alwayson_scripts) if body.alwayson_scripts else {}
+
+
+def _control_pictures(app: App, job: Mapping[str, Any]) -> list[str]:
+    """What ControlNet's preprocessors made, which its clients get behind the pictures."""
+    options = job["request"].get("extensions", {}).get(CONTROLNET, {})
+    made = []
+    for number in range(1, 1 + sum(name.endswith("_enabled") for name in options)):
+        unit = {name.partition("_")[2]: value for name, value in options.items() if name.startswith(f"unit{number}_")}
+        picture = unit.get("image") or job["request"].get("image")
+        if unit.get("enabled") and picture and unit.get("preprocessor", "none") != "none":
+            values = unit.get("resolution", RESOLUTION), unit.get("threshold_a", -1.0), unit.get("threshold_b", -1.0)
+            made.append(control_picture(app, picture, unit["preprocessor"], *values))
+    return made
 
 
 def _echo(body: Drawing) -> dict[str, Any]:

@@ -4,19 +4,26 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import psutil
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
+from webui.api.sdapi.generation import always_on
 from webui.api.sdapi.names import title
+from webui.api.sdapi.scripts import selectable
+from webui.api.sdapi.timed import Timed
 from webui.app import App
+from webui.errors import NotHere
 from webui.library import Passport
-from webui.registry import LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
+from webui.params import Parameter, parameters
+from webui.registry import CHOICES, LATENT_UPSCALERS, SAMPLERS, SCHEDULES, sampler_aliases
+from webui.sentences import Sentence
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
     _add_choices(router, app)
     _add_files(router, app)
     _add_machine(router)
+    _add_absent(router)
     return router
 
 
@@ -52,15 +59,22 @@ def _add_choices(router: APIRouter, app: App) -> None:
 
     @router.get("/scripts")
     def scripts() -> dict[str, list[str]]:
-        return {"txt2img": [], "img2img": []}
+        titles = always_on(app).titles
+        return {kind: [*selectable(app, kind), *titles] for kind in ("txt2img", "img2img")}
 
     @router.get("/script-info")
     def script_info() -> list[dict[str, Any]]:
-        return []
+        return [told for is_img2img in (False, True) for told in _scripts(app, is_img2img)]
 
     @router.get("/extensions")
     def extensions() -> list[dict[str, Any]]:
-        return []
+        return [
+            {
+                "name": card["name"], "remote": card["source"], "branch": "", "commit_hash": "", "commit_date": "",
+                "version": card["version"], "enabled": card["enabled"],
+            }
+            for card in app.extensions.cards()
+        ]  # fmt: skip
 
     @router.get("/hypernetworks")
     def hypernetworks() -> list[dict[str, Any]]:
@@ -69,6 +83,42 @@ def _add_choices(router: APIRouter, app: App) -> None:
     @router.get("/face-restorers")
     def face_restorers() -> list[dict[str, Any]]:
         return []
+
+
+def _scripts(app: App, is_img2img: bool) -> list[dict[str, Any]]:
+    """Extensions with options, which may always be on, and scripts, of which one is chosen."""
+    on = {
+        name: [_argument(field) for field in parameters(declared).values()]
+        for name, declared in app.extensions.option_types().items()
+    }
+    chosen = {
+        title: [{name: option[ours] for name, ours in ARGUMENT.items()} for option in told["options"]]
+        for title, told in selectable(app, "img2img" if is_img2img else "txt2img").items()
+    }
+    return [
+        {"name": name, "is_alwayson": is_alwayson, "is_img2img": is_img2img, "args": arguments}
+        for is_alwayson, scripts in ((False, chosen), (True, on))
+        for name, arguments in scripts.items()
+    ]
+
+
+ARGUMENT = {
+    "label": "label", "value": "default", "minimum": "minimum", "maximum": "maximum", "step": "step",
+    "choices": "choices",
+}  # fmt: skip
+"""What an argument of a script tells there -> what an option tells here."""
+
+
+def _argument(field: Parameter) -> dict[str, Any]:
+    param = field.param
+    return {
+        "label": param.label,
+        "value": field.default,
+        "minimum": param.minimum,
+        "maximum": param.maximum,
+        "step": param.step,
+        "choices": list(param.values or CHOICES.get(param.choices, ())) or None,
+    }
 
 
 def _add_files(router: APIRouter, app: App) -> None:
@@ -133,3 +183,26 @@ def _add_machine(router: APIRouter) -> None:
             "ram": {"free": ram.available, "used": ram.total - ram.available, "total": ram.total},
             "cuda": {"error": "The server process does not use the card."},
         }
+
+
+def _add_absent(router: APIRouter) -> None:
+    """What AUTOMATIC1111 has and Easel does in another way, or not at all: told, and not 404."""
+
+    def absent(request: Request) -> None:
+        """Not here; the answer says what there is instead."""
+        path = request.url.path.removeprefix("/sdapi/v1/")
+        raise NotHere("There is no {path} in Easel. {instead}", path=path, instead=Sentence(ABSENT[path]))
+
+    for path in ABSENT:
+        router.add_api_route(f"/{path}", absent, methods=["POST"], name=path)
+
+
+_TRAIN = "Train on the page, or with a job of the kind train-embedding or train-lora at /api/v1/jobs."
+_MEMORY = "Its engine keeps and frees checkpoints by itself."
+_CONSOLE = "Stop or start it where it was started."
+ABSENT = {
+    **dict.fromkeys(("create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"), _TRAIN),
+    **dict.fromkeys(("unload-checkpoint", "reload-checkpoint"), _MEMORY),
+    **dict.fromkeys(("server-kill", "server-restart", "server-stop"), _CONSOLE),
+}
+"""Path -> what there is instead."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 
 from webui.api.sdapi.names import checkpoint_named, title
+from webui.api.sdapi.timed import Timed
 from webui.api.v1.operator import HEADER, require_operator
 from webui.app import App
 from webui.errors import CheckpointError, InvalidRequest, UnknownName
@@ -89,7 +90,7 @@ SAME: Mapping[str, Theirs] = {
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
 
     @router.get("/options")
     def options() -> dict[str, Any]:

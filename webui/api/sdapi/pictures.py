@@ -7,12 +7,16 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from webui.api.sdapi.bodies import Name, Picture
+from webui.api.sdapi.timed import Timed
 from webui.api.sdapi.uploads import decoded, receive
 from webui.api.sdapi.waiting import finished, results
 from webui.app import App
-from webui.errors import InvalidRequest, NotFound
+from webui.errors import InvalidRequest, NotHere, UnknownName
 from webui.metadata import generation_parameters, read
 from webui.upscale_request import Upscale
+
+CAPTIONERS = {"clip": "model_base_caption_capfilt_large.pth", "deepdanbooru": "model-resnet_custom_v3.pt"}
+"""Names that AUTOMATIC1111 gives to what describes pictures -> the weights of each."""
 
 
 class PngInfo(BaseModel):
@@ -65,7 +69,7 @@ class Interrogation(BaseModel):
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
 
     @router.post("/png-info")
     async def png_info(body: PngInfo) -> dict[str, Any]:
@@ -84,9 +88,14 @@ def routes(app: App) -> APIRouter:
 
     @router.post("/interrogate")
     def interrogate(body: Interrogation) -> dict[str, Any]:
-        """Captions need a model that Easel does not ship."""
-        raise NotFound(
-            "There is no model '{name}' here that describes pictures, so nothing can be interrogated.", name=body.model
+        """Captions need a model that Easel does not ship, nor read yet."""
+        if body.model not in CAPTIONERS:
+            raise UnknownName("captioner", body.model, CAPTIONERS)
+        raise NotHere(
+            "Nothing here describes pictures: the weights {file} of '{name}' do not come with Easel, and it has no "
+            "place for them yet.",
+            name=body.model,
+            file=CAPTIONERS[body.model],
         )
 
     return router

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from webui.api.sdapi.timed import Timed
 from webui.app import App
 from webui.contract import Signal
 from webui.errors import Conflict
@@ -13,7 +14,7 @@ from webui.events import JobState
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(route_class=Timed)
 
     @router.get("/progress")
     def progress(skip_current_image: bool = False) -> dict[str, Any]:

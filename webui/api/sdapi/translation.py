@@ -73,7 +73,6 @@ WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "s_min_uncond": (None, 0.0),
     "disable_extra_networks": (False,),
     "comments": (None, {}),
-    "script_name": (None, "", "None"),
     "firstphase_width": (0,),
     "firstphase_height": (0,),
     "firstpass_image": (None,),
@@ -211,10 +210,6 @@ def _refuse_the_impossible(body: Drawing) -> None:
             raise InvalidRequest(
                 "Easel has nothing for {name} = {value}. Leave the field out.", name=name, value=repr(value)[:80]
             )
-    for title, script in body.alwayson_scripts.items():
-        arguments = script.get("args", []) if isinstance(script, dict) else script
-        if arguments and arguments != [False]:
-            raise UnknownName("script", title, ())
 
 
 def _overridden(settings: Mapping[str, Any], checkpoint_of: Callable[[str], str]) -> dict[str, Any]:

@@ -21,6 +21,16 @@ def receive(inputs: Inputs, encoded: str) -> InputPicture:
         return inputs.receive(path)
 
 
+def is_blank(inputs: Inputs, encoded: str) -> bool:
+    """Whether a mask paints nothing. Raises `UnusableInput`."""
+    with inputs.upload() as path:
+        path.write_bytes(decoded(encoded))
+        try:
+            return read_mask(path).getbbox() is None
+        except UnusablePicture as error:
+            raise UnusableInput("This file cannot be used as a mask. {reason}", reason=error.sentence) from error
+
+
 def receive_mask(inputs: Inputs, encoded: str, size: tuple[int, int], *, is_hard: bool) -> str:
     """Keep a mask and give its id: the alpha channel where it has one, else its brightness, at `size`."""
     with inputs.upload() as path:

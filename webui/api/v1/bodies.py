@@ -3,6 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+
+FILE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""What the OpenAPI document says of a body that is taken as it is."""
+PICTURE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in ("image/png", "image/jpeg", "image/webp", "application/octet-stream")
+        },
+    }
+}
+"""The same of a picture; its kind is told by its content."""
 
 
 async def store_body(body: AsyncIterator[bytes], path: Path) -> None:

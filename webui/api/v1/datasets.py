@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from webui.api.v1.bodies import store_body
+from webui.api.v1.bodies import FILE_BODY, store_body
 from webui.app import App
 from webui.dataset import Example
 from webui.datasets import Datasets
@@ -64,7 +64,7 @@ def routes(app: App) -> APIRouter:
         app.delete_dataset(name)
         return {"name": name}
 
-    @router.post("/{name}/files", status_code=201)
+    @router.post("/{name}/files", status_code=201, openapi_extra=FILE_BODY)
     async def add(
         name: str, request: Request, file: Annotated[str, Query(min_length=1, max_length=200)]
     ) -> dict[str, Any]:

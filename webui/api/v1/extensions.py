@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from webui.api.v1.bodies import store_body
+from webui.api.v1.bodies import FILE_BODY, store_body
 from webui.api.v1.operator import operator_check
 from webui.app import App
 from webui.errors import ExtensionError
@@ -74,7 +74,7 @@ def _of_operator(app: App) -> APIRouter:
         """Put an extension on the disk, disabled; the answer is its review."""
         return desk.install(origin.place)
 
-    @router.post("/upload", status_code=201)
+    @router.post("/upload", status_code=201, openapi_extra=FILE_BODY)
     async def upload(request: Request, name: Annotated[str, Query(max_length=60)] = "") -> dict[str, Any]:
         """The same from a .zip file, the body as it is. With `name`, it is an update of that extension."""
         with tempfile.TemporaryDirectory(prefix="easel-") as folder:

@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from webui.api.v1.bodies import store_body
+from webui.api.v1.answers import Kept
+from webui.api.v1.bodies import PICTURE_BODY, store_body
 from webui.api.v1.pictures import IMMUTABLE
 from webui.app import App
 
@@ -14,7 +15,7 @@ from webui.app import App
 def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/inputs", tags=["inputs"])
 
-    @router.post("", status_code=201)
+    @router.post("", status_code=201, responses={201: {"model": Kept}}, openapi_extra=PICTURE_BODY)
     async def add(request: Request) -> dict[str, Any]:
         """Keep a picture, the body as it is, and answer the id by which jobs name it."""
         with app.inputs.upload() as path:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from webui.api.v1.bodies import store_body
+from webui.api.v1.bodies import PICTURE_BODY, store_body
 from webui.app import App
 
 LONGEST_TEXT = 1_000_000
@@ -21,7 +21,7 @@ class Infotext(BaseModel):
 def routes(app: App) -> APIRouter:
     router = APIRouter(tags=["picture info"])
 
-    @router.post("/picture-info")
+    @router.post("/picture-info", openapi_extra=PICTURE_BODY)
     async def of_picture(request: Request) -> dict[str, Any]:
         """Tool, kind, parameters, request values and all fields of a picture, the body as it is: PNG, JPEG or WebP."""
         with app.inputs.upload() as path:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from webui.api.v1.answers import PictureAnswer
 from webui.app import App
 from webui.jobs.view import picture_json
 
@@ -30,7 +31,7 @@ def routes(app: App) -> APIRouter:
             headers=IMMUTABLE | {"Content-Disposition": f"inline; filename*=UTF-8''{name}"},
         )
 
-    @router.get("/{picture_id}/info")
+    @router.get("/{picture_id}/info", responses={200: {"model": PictureAnswer}})
     def info(picture_id: str) -> dict[str, Any]:
         """Seed, size and parameters of the picture."""
         picture = app.picture(picture_id)

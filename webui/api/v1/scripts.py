@@ -10,7 +10,7 @@ from webui.scripts.records import RunState
 from webui.scripts.runs import Asked
 
 
-class Draft(BaseModel):
+class RunDraft(BaseModel):
     """A run that nobody has asked for yet. `values` and `styles` are those of a job, `options` the script's."""
 
     model_config = ConfigDict(extra="forbid")
@@ -28,7 +28,7 @@ class Draft(BaseModel):
         )  # fmt: skip
 
 
-class Submission(Draft):
+class RunSubmission(RunDraft):
     """A run to be made."""
 
     key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -59,12 +59,12 @@ def routes(app: App) -> APIRouter:
         return {"value": app.runs.fill(name, filling.kind, filling.option, filling.options)}
 
     @router.post("/runs/plan")
-    def plan(draft: Draft) -> dict[str, Any]:
+    def plan(draft: RunDraft) -> dict[str, Any]:
         """How many cells and pictures a run would make and, as far as that is known here, in how many seconds."""
         return app.runs.plan(draft.asked)
 
     @router.post("/runs", status_code=201)
-    def submit(submission: Submission) -> dict[str, Any]:
+    def submit(submission: RunSubmission) -> dict[str, Any]:
         """Accept a run. When this answers, it is on disk and survives any crash."""
         return app.runs.one(app.runs.submit(submission.asked, key=submission.key).id)
 

@@ -1,5 +1,6 @@
 // What the picture on display was made with, and what can be done with it.
 
+import { codeButtons } from "./code.js";
 import { copyText, h } from "./dom.js";
 import { sendToExtras } from "./extras.js";
 import { putPictureIntoForm } from "./form.js";
@@ -23,6 +24,7 @@ export function details(kind, { picture, job }, compare = null) {
       { class: "easel-parameters" },
       h("summary", {}, t("details.all")),
       h("pre", { tabindex: "0" }, picture.parameters),
+      h("div", { class: "easel-actions" }, ...codeButtons(job.kind, { ...job.request, ...seedOf(picture, job) })),
     ),
   ];
 }

@@ -1,7 +1,8 @@
 // What the palette offers: controls and buttons of the page (webui/ui/palette.py tells them), jobs, preferences, models.
 
 import { branchOf, setBranch } from "./branch.js";
-import { chooseCheckpoint, knownCheckpoints } from "./form.js";
+import { copyAs, WAYS } from "./code.js";
+import { chooseCheckpoint, drafted, knownCheckpoints } from "./form.js";
 import { canStepForm, stepForm } from "./form-undo.js";
 import { openDrafts } from "./handover.js";
 import { book, isFinal, isTraining } from "./jobs.js";
@@ -15,6 +16,7 @@ import { applyPreset, keepForCheckpoint, openPresets, wordsFor } from "./presets
 import { reach } from "./reach.js";
 import { showSetting } from "./settings.js";
 import { isTabOpen, openTab } from "./tabs.js";
+import { chosenStyles } from "./styles.js";
 import { chooseLanguage, chooseTheme, chosenTheme, THEMES } from "./status.js";
 import { inEnglish, language, LANGUAGES, t } from "./words.js";
 
@@ -129,6 +131,10 @@ const onOff = (isOn) => (isOn ? "on" : "off");
 function preferences({ showKeys }) {
   return [
     entry("queue", "palette.queue", () => document.getElementById("easel_queue_button")?.click()),
+    ...WAYS.map((way) => {
+      const copy = () => void copyAs(way, "txt2img", drafted("txt2img"), chosenStyles("txt2img"));
+      return entry(`code_${way}`, `code.${way}`, copy, { where: ["tab.txt2img"], isPossible: isTabOpen("tab_txt2img") });
+    }),
     entry("keys", "keys.title", showKeys, { keys: KEYS.page.keys.join(" ") }),
     ...THEMES.map((theme) => {
       const more = { values: { theme: `theme.${theme}` }, state: theme === chosenTheme() ? "on" : "" };

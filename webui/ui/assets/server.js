@@ -106,6 +106,8 @@ export const getRuns = (limit) => request(`api/v1/runs?limit=${limit}`);
 export const getRun = (id) => request(`api/v1/runs/${encodeURIComponent(id)}`);
 /** `action` is pause, resume or cancel. */
 export const tellRun = (id, action) => post(`api/v1/runs/${encodeURIComponent(id)}/${action}`);
+/** {curl, python}: a request as a command and as a program. */
+export const getSnippets = (kind, values, styles) => post("api/v1/snippets", { kind, values, styles });
 export const getJob = (id) => request(`api/v1/jobs/${encodeURIComponent(id)}`);
 export const getJobs = (limit) => request(`api/v1/jobs?limit=${limit}`);
 /** Those of the named jobs that exist. */
