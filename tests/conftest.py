@@ -1,12 +1,15 @@
 """Fixtures that several test files share. Nothing heavy is imported before a test asks for it."""
 
+import contextlib
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from webui.checks import SHARED
 from webui.chromium import find_chromium
 from webui.ui import gradio_setup
 from webui.workers.local import PATIENT_THREADS
@@ -15,6 +18,8 @@ from webui.workers.local import PATIENT_THREADS
 os.environ.update(PATIENT_THREADS)
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+# Nobody has any, and looking for them is a tenth of the start of each process that a test begins.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
 
 # Whichever test imports Gradio first in a worker, it is imported as the server does it.
 gradio_setup.prepare(Path(tempfile.gettempdir()) / "easel-tests")
@@ -64,10 +69,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def tiny_models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with one real checkpoint of toy size (64 px), made once per run."""
+    folder = tmp_path_factory.mktemp("models")
+    of_earlier_parts = os.environ.get(SHARED)  # so that those who only drive a browser need no torch
+    if of_earlier_parts and (kept := Path(of_earlier_parts) / "tiny").is_dir():
+        shutil.copytree(kept, folder / "checkpoints" / "tiny")
+        return folder
     from tests.tiny import build_tiny_checkpoint
 
-    folder = tmp_path_factory.mktemp("models")
-    build_tiny_checkpoint(folder / "checkpoints" / "tiny")
+    made = build_tiny_checkpoint(folder / "checkpoints" / "tiny")
+    if of_earlier_parts:
+        with contextlib.suppress(OSError):  # another process was quicker
+            shutil.copytree(made, folder / "copy").rename(Path(of_earlier_parts) / "tiny")
     return folder
 
 

@@ -23,6 +23,9 @@ from webui.settings import ROOT
 
 Say = Callable[[str], None]
 
+SHARED = "EASEL_TESTS_SHARED"
+"""Variable with the folder in which a part of the tests may leave something for those that follow."""
+
 LINTS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),
@@ -56,7 +59,10 @@ def run_checks(pytest_arguments: Sequence[str], say: Say) -> int:
         codes = []
         for name, command in steps:
             say(f"== {name}")
-            codes.append(subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode)
+            done = subprocess.run(
+                [sys.executable, "-m", *command], cwd=ROOT, env={**os.environ, SHARED: folder}, check=False
+            )
+            codes.append(done.returncode)
         failed = [name for (name, _), code in zip(steps, codes, strict=True) if code]
         say(f"== {_counted(Path(folder))}; all in {time.monotonic() - started:.0f} s")
     say(f"== FAILED: {', '.join(failed)}" if failed else "== everything passed")
