@@ -15,7 +15,7 @@ import psutil
 from webui.settings import ROOT
 
 SERVE = "import sys; from webui.cli import main; sys.exit(main(sys.argv[1:]))"
-START_SECONDS = 120
+START_SECONDS = 300
 """A cold import of Gradio and torch on a busy machine."""
 STOP_SECONDS = 20
 PORTS = range(20_000, 32_000)
