@@ -23,7 +23,7 @@
     └── TrainingError              a training run cannot start or go on
         ├── InvalidRecipe
         ├── MissingTrainingData
-        ├── UnusablePicture        a picture file cannot be learnt from            HTTP 422
+        ├── UnusablePicture        a picture file cannot be read or is too large   HTTP 422
         ├── CannotSaveRun          the run folder does not take the state          HTTP 507
         └── TrainingDiverged
 

@@ -134,16 +134,16 @@ def _opened(path: Path, called: str | Sentence = "") -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except UnidentifiedImageError as error:
-        raise UnusablePicture("{name} is left out: it is no picture, or damaged.", name=name) from error
+        raise UnusablePicture("{name} cannot be used: it is no picture, or damaged.", name=name) from error
     except Exception as error:  # decoders of damaged files raise whatever they stumble over
         if isinstance(error, OSError) and error.strerror:
             raise UnusablePicture("{name} cannot be read: {reason}.", name=name, reason=error.strerror) from error
-        raise UnusablePicture("{name} is left out: it is cut off or damaged.", name=name) from error
+        raise UnusablePicture("{name} cannot be used: it is cut off or damaged.", name=name) from error
 
 
 def _too_large(name: str | Sentence) -> UnusablePicture:
     return UnusablePicture(
-        "{name} is left out: it has more than {limit} million pixels. Make it smaller.",
+        "{name} cannot be used: it has more than {limit} million pixels. Make it smaller.",
         name=name,
         limit=MAX_PIXELS // 1_000_000,
     )

@@ -125,7 +125,10 @@ class PreviewRecipe(Limit):
 class ClassifierRecipe(Limit):
     """The judge of the evaluation: trained on other art styles than the denoiser."""
 
-    styles: tuple[str, ...] = ("noto", "twemoji", "openmoji", "emojione", "line:noto", "line:openmoji")
+    styles: tuple[str, ...] = (
+        "noto", "twemoji", "openmoji", "emojione", "noto-v1", "emojione-v1", "fxemoji", "streamline",
+        "line:noto", "line:openmoji", "line:emojione-v1",
+    )  # fmt: skip
     widths: tuple[int, ...] = (32, 64, 128, 256)
     """Channels of its four levels."""
     batch_size: Positive = 64

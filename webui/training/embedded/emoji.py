@@ -8,9 +8,10 @@ and never reach weights that ship.
 
 import io
 import json
+import re
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,10 @@ PACKAGES: Mapping[str, str] = {
     "twemoji": "iconify-json-twemoji-1.2.5.tgz",
     "openmoji": "iconify-json-openmoji-1.2.29.tgz",
     "emojione": "iconify-json-emojione-1.2.3.tgz",
+    "noto-v1": "iconify-json-noto-v1-1.2.5.tgz",
+    "emojione-v1": "iconify-json-emojione-v1-1.2.3.tgz",
+    "fxemoji": "iconify-json-fxemoji-1.2.2.tgz",
+    "streamline": "iconify-json-streamline-emojis-1.2.4.tgz",
 }
 LINE_SOURCE = "fluentflat"
 """Line drawings (style "line") are made from this set by a filter; "line:noto" names another source."""
@@ -55,12 +60,19 @@ def load_emoji(folder: Path, styles: Collection[str], subgroups: Collection[str]
     if unknown := set(subgroups) - {concept.subgroup for concept in chosen}:
         raise MissingTrainingData("There are no emoji of the subgroups {names}.", names=", ".join(sorted(unknown)))
     return [
-        Emoji(concept, style, _square(renderers[concept.hexcode](), size))
+        Emoji(concept, style, _square(draw(), size))
         for style in styles
-        for renderers in [_renderers(folder, style)]
-        for concept in chosen
-        if concept.hexcode in renderers
+        for concept, draw in _drawn(folder, style, chosen).items()
     ]
+
+
+def _drawn(folder: Path, style: str, concepts: Iterable[Concept]) -> dict[Concept, Callable[[], Image.Image]]:
+    """How the style draws each of the concepts that it has; no style may quietly have none of them."""
+    renderers = _renderers(folder, style)
+    found = {concept: renderers[concept.hexcode] for concept in concepts if concept.hexcode in renderers}
+    if not found:
+        raise MissingTrainingData("The style '{style}' has none of the pictures that the recipe asks for.", style=style)
+    return found
 
 
 def load_concepts(folder: Path) -> list[Concept]:
@@ -141,7 +153,9 @@ def _webp_renderers(path: Path) -> dict[str, Callable[[], Image.Image]]:
 
 def _svg_renderers(path: Path) -> dict[str, Callable[[], Image.Image]]:
     files = _read_tar(path)
-    icons, characters = (json.loads(files(f"package/{name}.json")) for name in ("icons", "chars"))
+    icons = json.loads(files("package/icons.json"))
+    listed = json.loads(files("package/chars.json")) if "package/chars.json" in files.names else {}
+    characters = listed or _codes_by_label(path.parent, icons["icons"])
     found: dict[str, Callable[[], Image.Image]] = {}
     for hexcode, name in characters.items():
         icon = icons["icons"].get(name) or icons["icons"].get(icons.get("aliases", {}).get(name, {}).get("parent"))
@@ -150,6 +164,21 @@ def _svg_renderers(path: Path) -> dict[str, Callable[[], Image.Image]]:
             height = icon.get("height", icons.get("height", 16))
             found[_plain(hexcode)] = partial(_draw_svg, icon["body"], width, height)
     return found
+
+
+def _codes_by_label(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Code points of icons that are called by Unicode's labels only: "red-apple", "redapple", "red-apple-1"."""
+    codes = {_letters(concept.label): concept.hexcode for concept in load_concepts(folder)}
+    found: dict[str, str] = {}
+    for name in names:
+        code = codes.get(_letters(name)) or codes.get(_letters(re.sub(r"-\d+$", "", name)))
+        if code is not None:
+            found.setdefault(code, name)
+    return found
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _open(files: "_TarFiles", name: str) -> Image.Image:
