@@ -51,7 +51,7 @@ def run_checks(pytest_arguments: Sequence[str], say: Say) -> int:
     provide_chromium(say)
     parts = [("pytest", list(pytest_arguments))] if pytest_arguments else PARTS
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="easel-test-", dir=_quick_folder()) as folder:
+    with tempfile.TemporaryDirectory(prefix="easel-test-", dir=_quick_folder(), ignore_cleanup_errors=True) as folder:
         steps = list(LINTS)
         for number, (name, arguments) in enumerate(parts):
             files = [] if pytest_arguments else [f"--basetemp={folder}/{number}"]
