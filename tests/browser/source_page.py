@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from tests.browser.easel_page import LONG, EaselPage, is_submission, settle
+from tests.browser.easel_page import LONG, TICK_MS, EaselPage, is_submission, settle
 
 Pixels = NDArray[np.uint8]
 Point = tuple[float, float]
@@ -44,6 +44,7 @@ class SourcePage:
         """Choose a picture and wait until it is on the canvas or refused."""
         chooser = self.canvas.locator("input[type=file]").last  # the one of the empty stage
         chooser.set_input_files(file_of(picture, name))
+        settle(self.page, TICK_MS)
         expect(self.canvas).not_to_have_attribute("data-busy", "true", timeout=LONG)
 
     def start(self, picture: Image.Image, mode: str = "inpaint") -> None:
