@@ -21,7 +21,7 @@ from webui.workers.worker import Worker
 
 VALUES = {"checkpoint": "scripted", "seed": 7, "width": 64, "height": 64, "num_inference_steps": 6}
 TRAINING = {"name": "scripted", "dataset": "cats", "steps": 40, "save_every": 2, "sample_every": 20, "seed": 7}
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class Farm:

@@ -2,7 +2,8 @@
 
 It draws real PNGs with Pillow, step after step, from nothing but seed and step numbers, honours signals, gives its
 state away and takes it up again. The prompt is its script, words of: `raise` (a defect), `refuse` (a UserError),
-`die` (os._exit in the third step of a fresh job), `die-always`, `hang` (never looks at signals), `warn`.
+`die` (os._exit in the third step of a fresh job), `die-always`, `hang` (never looks at signals), `warn`, `wait` (for a
+signal, in the middle of the last picture of a fresh job).
 
 A training counts its steps and keeps the count in its state; `sample_prompt` is its script, a word of: `die`,
 `die-always`, `die-late` (in every fifth step of an attempt, so that each gets further), `raise`.
@@ -42,6 +43,8 @@ from webui.upscale_request import Upscale
 WARNING = Sentence("This is warning number {number}.", number=1)
 EXIT_CODE = 9
 """What `die` exits with."""
+WAITS_AT = 3
+"""The step after which `wait` waits."""
 
 
 @dataclass
@@ -122,6 +125,9 @@ class ScriptedEngine:
         while place.step < total:
             self._follow_script(job, place.step)
             told = None if "hang" in request.prompt.split() else signal()
+            while told is None and self._waits(job, place):
+                time.sleep(self._step_seconds)
+                told = signal()
             if told is Signal.CANCEL:
                 yield Cancelled()
                 return
@@ -142,6 +148,11 @@ class ScriptedEngine:
         png = _draw(place.digest, request.width, request.height, "PNG")
         yield Image(picture=place.picture, seed=request.seed_of(place.picture), width=request.width,
                     height=request.height, png=png, parameters=f"Steps: {total}")  # fmt: skip
+
+    def _waits(self, job: Job, place: _Place) -> bool:
+        """In the middle of the last picture, until somebody says something, so that nobody can come too late."""
+        is_there = place.picture == job.request.pictures - 1 and place.step == WAITS_AT
+        return is_there and job.state is None and "wait" in job.request.prompt.split()
 
     def _follow_script(self, job: Job, step: int) -> None:
         words = job.request.prompt.split()

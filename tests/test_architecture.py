@@ -68,10 +68,12 @@ def imported(tree: ast.AST, *, for_types_too: bool = False) -> Iterator[str]:
             yield from imported(node, for_types_too=for_types_too)
 
 
+@functools.cache
 def packages(path: Path, **options: bool) -> set[str]:
     return {name.split(".")[0] for name in imported(tree_of(path), **options)}
 
 
+@functools.cache
 def parts_used(path: Path) -> set[str]:
     """The parts of webui that a module imports."""
     names = (name.split(".") for name in imported(tree_of(path)))
@@ -166,10 +168,9 @@ def test_every_module_says_what_it_owns() -> None:
 def test_files_and_functions_fit_their_size() -> None:
     too_long = {}
     for path in [*SOURCES, ROOT / "launch.py"]:
-        text = path.read_text("utf-8")
-        if (lines := text.count("\n")) > LONGEST_FILE:
+        if (lines := path.read_text("utf-8").count("\n")) > LONGEST_FILE:
             too_long[name_of(path)] = lines
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
                 lines = node.end_lineno - node.lineno + 1
                 if lines > LONGEST_FUNCTION:

@@ -274,6 +274,13 @@ def test_the_parts_of_the_tests_are_all_of_them_and_counted_together(monkeypatch
         assert sum(part.evaluate(lambda name, **_: name in marks) for part in wanted) == 1  # noqa: B023
 
 
+def test_files_of_tests_that_take_long_are_there() -> None:
+    from tests.conftest import HERE, LONG
+
+    assert [name for name in LONG if not (HERE / name).is_file()] == []
+    assert len(set(LONG)) == len(LONG)
+
+
 def test_a_missing_browser_is_an_error_and_never_a_skip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_chromium", lambda: None)
     monkeypatch.setattr(checks, "_installers", lambda: [["false"]])

@@ -245,9 +245,9 @@ def test_every_value_comes_back_from_the_parameter_line(value):
 
 @pytest.mark.parametrize("text", [" " * 500_000, "a: b, " * 80_000, ":" * 500_000, 'k: "' * 100_000, "[" * 500_000])
 def test_hostile_infotext_is_read_in_linear_time(text):
-    began = time.perf_counter()
+    began = time.process_time()
     parse_infotext(text)
-    assert time.perf_counter() - began < 5  # the family's regular expression needs minutes for these
+    assert time.process_time() - began < 5  # the family's regular expression needs minutes for these
 
 
 @settings(deadline=None)

@@ -175,9 +175,9 @@ BOMB = zlib.compress(b" " * 60_000_000, 9)
 )
 @pytest.mark.row("U5", "M7")
 def test_texts_that_are_too_long_or_cut_off_are_passed_over_and_named(hostile):
-    began = time.perf_counter()
+    began = time.process_time()
     found = read(png_with(hostile, chunk(b"tEXt", b"prompt\0x")))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert found.parameters == ""
     assert found.values == {}
     assert [each.name for each in found.unmapped] in (["parameters"], ["easel"])
@@ -187,9 +187,9 @@ def test_texts_that_are_too_long_or_cut_off_are_passed_over_and_named(hostile):
 @pytest.mark.row("U5")
 def test_thousands_of_chunks_are_read_in_no_time():
     chunks = [chunk(b"tEXt", f"k{number}\0".encode() + b"x" * 900) for number in range(10_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(read(png_with(*chunks)).fields) <= 100
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("key", ["easel", "parameters", "prompt", "sd-metadata", "invokeai_metadata", "Comment"])
@@ -202,9 +202,9 @@ def test_hostile_json_gives_an_answer_and_never_an_error(key, text):
     info = PngImagePlugin.PngInfo()
     info.add_text(key, text)
     info.add_text("Software", "NovelAI")
-    began = time.perf_counter()
+    began = time.process_time()
     found = read(saved(Image.new("L", (1, 1)), "PNG", pnginfo=info))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     build("txt2img", {name: value for name, value in found.values.items() if name != "strength"})
 
 
@@ -263,9 +263,9 @@ def test_any_file_is_read_without_an_error(data, begin):
 def test_exif_whose_entries_all_hold_the_same_megabyte_costs_nothing():
     entry = (0x010E).to_bytes(2, "little") + (2).to_bytes(2, "little") + MAX_TEXT.to_bytes(4, "little") + bytes(4)
     data = b"II*\0" + (8).to_bytes(4, "little") + (65_535).to_bytes(2, "little") + entry * 65_535 + bytes(MAX_TEXT)
-    began = time.perf_counter()
+    began = time.process_time()
     exif_texts(data)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def hidden(image, signature, payload, channels):

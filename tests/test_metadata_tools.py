@@ -226,9 +226,9 @@ def chain(length):
 @pytest.mark.parametrize(("length", "reason"), [(4_800, None), (9_000, "Its graph has more than 5,000 nodes.")])
 def test_very_large_graphs_are_walked_quickly_or_refused_in_words(length, reason):
     nodes = chain(length)
-    began = time.perf_counter()
+    began = time.process_time()
     found = picture(prompt=nodes)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert found.tool == "ComfyUI"
     assert told(found).get("prompt") == reason
 

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from webui.errors import CannotStart
+from webui.server import STOP_SECONDS
 from webui.settings import ROOT, Settings
 from webui.startup import bind, check_folders, is_exposed, not_writable
 
@@ -95,12 +95,10 @@ def test_a_signal_ends_the_server_although_a_client_hangs_on() -> None:
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(4) == b"HTTP"
-        begin = time.monotonic()
         for number, (server, _) in servers.items():
             server.send_signal(number)
         for number, (server, _) in servers.items():
-            assert server.wait(10) == 0, number
-        assert time.monotonic() - begin < 5
+            assert server.wait(60) == 0, f"{number}: with 1 it would have been cut short after {STOP_SECONDS} s"
 
 
 class start_stubborn_server:  # noqa: N801 - reads as a function

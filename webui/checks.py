@@ -15,25 +15,35 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import psutil
+
 from webui.chromium import find_chromium
 from webui.errors import CannotStart
 from webui.settings import ROOT
 
 Say = Callable[[str], None]
 
+SHARED = "EASEL_TESTS_SHARED"
+"""Variable with the folder in which a part of the tests may leave something for those that follow."""
+
 LINTS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),
     ("mypy", ["mypy"]),
 )
+SIDE_BY_SIDE = ["--dist", "loadfile", "--no-loadscope-reorder"]
+"""A file's tests always together, and the files in the order of tests/conftest.py."""
 PARTS = (
-    # These wait for processes, sockets and disks most of the time: three at once, a file's tests always together.
-    ("pytest, without torch and browser", ["-m", "not torch and not browser", "-n", "3", "--dist", "loadfile"]),
+    # These wait for processes and sockets most of the time: three at once.
+    ("pytest, without torch and browser", ["-m", "not torch and not browser", "-n", "3", *SIDE_BY_SIDE]),
     # These compute on one thread each.
-    ("pytest, with torch", ["-m", "torch and not browser", "-n", "2", "--dist", "loadfile"]),
-    # These use every core already.
-    ("pytest, with a browser", ["-m", "browser"]),
+    ("pytest, with torch", ["-m", "torch and not browser", "-n", "2", *SIDE_BY_SIDE]),
+    # A server, its engine and a browser take turns: two of each.
+    ("pytest, with a browser", ["-m", "browser", "-n", "2", *SIDE_BY_SIDE]),
 )
+MEMORY = Path("/dev/shm")
+ROOMY_BYTES = 4 * 2**30
+"""Free memory from which on the tests' files lie there: a disk takes milliseconds for each of thousands of fsyncs."""
 
 
 def run_checks(pytest_arguments: Sequence[str], say: Say) -> int:
@@ -41,18 +51,29 @@ def run_checks(pytest_arguments: Sequence[str], say: Say) -> int:
     provide_chromium(say)
     parts = [("pytest", list(pytest_arguments))] if pytest_arguments else PARTS
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="easel-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="easel-test-", dir=_quick_folder(), ignore_cleanup_errors=True) as folder:
         steps = list(LINTS)
         for number, (name, arguments) in enumerate(parts):
-            steps.append((name, ["pytest", *arguments, f"--junit-xml={folder}/{number}.xml"]))
+            files = [] if pytest_arguments else [f"--basetemp={folder}/{number}"]
+            steps.append((name, ["pytest", *arguments, *files, f"--junit-xml={folder}/{number}.xml"]))
         codes = []
         for name, command in steps:
             say(f"== {name}")
-            codes.append(subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode)
+            done = subprocess.run(
+                [sys.executable, "-m", *command], cwd=ROOT, env={**os.environ, SHARED: folder}, check=False
+            )
+            codes.append(done.returncode)
         failed = [name for (name, _), code in zip(steps, codes, strict=True) if code]
         say(f"== {_counted(Path(folder))}; all in {time.monotonic() - started:.0f} s")
     say(f"== FAILED: {', '.join(failed)}" if failed else "== everything passed")
     return next((code for code in codes if code), 0)
+
+
+def _quick_folder() -> Path | None:
+    """Where the tests' files may lie in memory, or None where that is not possible or too little."""
+    if not os.access(MEMORY, os.W_OK) or psutil.virtual_memory().available < ROOMY_BYTES:
+        return None
+    return MEMORY if shutil.disk_usage(MEMORY).free >= ROOMY_BYTES // 2 else None
 
 
 def _counted(folder: Path) -> str:

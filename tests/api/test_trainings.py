@@ -30,7 +30,7 @@ def submit(client: TestClient, kind: str = "train-lora", key: str | None = None,
 
 
 def finished(client: TestClient, job_id: str, state: str = "done") -> dict[str, Any]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (job := client.get(f"/api/v1/jobs/{job_id}").json())["state"] != state:
         assert time.monotonic() < deadline, job
         time.sleep(0.02)

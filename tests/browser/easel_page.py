@@ -9,6 +9,21 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, R
 
 LONG = 60_000
 """Milliseconds for anything that waits for the engine: this may run beside something heavy."""
+PATIENCE = 20_000
+"""Milliseconds for what the page does by itself, for the same reason."""
+REDRAWN_MS = 300
+"""Gradio draws controls that are shown for the first time with their first values once more; nobody types that soon."""
+TICK_MS = 50
+TICKS = """async ([ticks, milliseconds]) => {
+  for (; ticks > 0; ticks -= 1) {
+    await new Promise((done) => setTimeout(() => requestIdleCallback(done), milliseconds));
+  }
+}"""
+
+
+def settle(page: Page, milliseconds: int = REDRAWN_MS) -> None:
+    """Wait this long in the page's own time, which passes more slowly where it has other things to do."""
+    page.evaluate(TICKS, [milliseconds // TICK_MS, TICK_MS])
 
 
 class EaselPage:
@@ -95,8 +110,7 @@ class EaselPage:
         if not inside.is_visible():
             button.click()
             expect(inside).to_be_visible()
-            # Gradio draws a group's controls with their first values once more; nobody types that soon after a click.
-            self.page.wait_for_timeout(300)
+            settle(self.page)
 
     def made(self, prompt: str) -> None:
         """Wait until this page works on nothing more and shows a finished picture of `prompt`."""

@@ -1,5 +1,7 @@
 """A real server process for browser tests: the command line's `serve`, on a free port, with its own folders."""
 
+import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -13,18 +15,29 @@ import psutil
 from webui.settings import ROOT
 
 SERVE = "import sys; from webui.cli import main; sys.exit(main(sys.argv[1:]))"
-START_SECONDS = 120
+START_SECONDS = 300
 """A cold import of Gradio and torch on a busy machine."""
 STOP_SECONDS = 20
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections: a browser that looks for a server that is away would otherwise
+sooner or later be given its port, and the server could not come back."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on, looked for from a place of this process's own."""
+    for tried in itertools.count():
+        port = PORTS[(os.getpid() * 31 + tried) % len(PORTS)]
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError
 
 
 class Server:
     def __init__(self, home: Path, models_dir: Path) -> None:
         self.home = home
         self._models_dir = models_dir
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

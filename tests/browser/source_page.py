@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
-from tests.browser.easel_page import LONG, EaselPage, is_submission
+from tests.browser.easel_page import LONG, TICK_MS, EaselPage, is_submission, settle
 
 Pixels = NDArray[np.uint8]
 Point = tuple[float, float]
@@ -35,8 +35,7 @@ class SourcePage:
         self.error = self.page.locator("easel-source > .easel-cards .easel-error")
         self.result = self.page.locator("#img2img_result")
         expect(self.page.locator("#mode_img2img")).to_be_visible()
-        # Gradio draws the controls with their first values once more; nobody types that soon after a click.
-        self.page.wait_for_timeout(300)
+        settle(self.page)
 
     def mode(self, name: str) -> None:
         self.page.locator(f"#img2img_{name}_tab").click()
@@ -45,7 +44,7 @@ class SourcePage:
         """Choose a picture and wait until it is on the canvas or refused."""
         chooser = self.canvas.locator("input[type=file]").last  # the one of the empty stage
         chooser.set_input_files(file_of(picture, name))
-        self.page.wait_for_timeout(50)
+        settle(self.page, TICK_MS)
         expect(self.canvas).not_to_have_attribute("data-busy", "true", timeout=LONG)
 
     def start(self, picture: Image.Image, mode: str = "inpaint") -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import FilePayload, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.easel_page import LONG
+from tests.browser.easel_page import LONG, settle
 from tests.tiny_upscalers import build_tiny_rrdb
 
 pytestmark = pytest.mark.browser
@@ -52,6 +52,6 @@ def test_pictures_are_enlarged_by_a_network_from_the_models_folder(open_page: Op
     page.locator("#extras_generate").click()
     expect(result.locator(".easel-facts")).to_contain_text("96 × 64", timeout=LONG)
 
-    page.wait_for_timeout(500)  # what was chosen is written down a moment later
+    settle(page, 500)  # what was chosen is written down a moment later
     page.reload()  # opens the same tab again
     expect(page.locator("#extras_upscaler_1 input")).to_have_value("2x-Tiny", timeout=LONG)

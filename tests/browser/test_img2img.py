@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.easel_page import LONG, EaselPage
+from tests.browser.easel_page import LONG, EaselPage, settle
 from tests.browser.source_page import SourcePage, file_of, png, scene
 
 pytestmark = pytest.mark.browser
@@ -56,7 +56,7 @@ def test_only_what_is_masked_is_made_anew_and_a_reload_keeps_picture_and_mask(so
     assert (made[:16] == before[:16]).all(), "far from the mask nothing changes"
     assert np.abs(made - before)[36:60, 52:76].mean() > 3
     expect(source.page.locator("#img2img_gallery button")).to_have_count(1)
-    source.page.wait_for_timeout(DRAFT_MS)
+    settle(source.page, DRAFT_MS)
     source.page.reload()
     source.page.wait_for_function("document.querySelector('easel-canvas')?.isMasked")
     assert (source.painted() == mask).all()
@@ -67,13 +67,13 @@ def test_a_picture_chosen_while_the_draft_is_read_stays(source: SourcePage) -> N
     source.start(scene())
     source.press("box")
     source.drag([(24, 16), (40, 32)])
-    source.page.wait_for_timeout(DRAFT_MS)
+    settle(source.page, DRAFT_MS)
     source.page.add_init_script(SLOW_DRAFT)
     source.page.reload()
     source.choose(scene(80, 56))
     foot = source.canvas.locator(".easel-canvas-foot")
     expect(foot).to_contain_text("80 × 56")
-    source.page.wait_for_timeout(3000)
+    settle(source.page, 3000)
     expect(foot).to_contain_text("80 × 56")
     assert not source.painted().any()
 
@@ -132,7 +132,7 @@ def test_a_sketch_is_what_img2img_begins_with_and_a_reload_keeps_it(source: Sour
     mask[10:20, 10:30] = 255
     assert (source.kept(sent["values"]["mask"]) == mask).all()
     painted = source.painted("paint")
-    source.page.wait_for_timeout(DRAFT_MS)
+    settle(source.page, DRAFT_MS)
     source.page.reload()
     source.page.wait_for_function("document.querySelector('easel-canvas')?.isSketched")
     assert (source.painted("paint") == painted).all()
@@ -150,7 +150,7 @@ def test_a_finished_picture_is_sent_to_inpaint_with_its_settings_and_no_others(e
     page.locator("#img2img_group_model button").first.click()
     corrected = page.locator("#img2img_color_correction input")
     expect(corrected).to_be_visible()
-    page.wait_for_timeout(300)  # Gradio draws a group's controls with their first values once more
+    settle(page)
     corrected.check()
     page.locator("#tab_txt2img-button").click()
     page.locator("#txt2img_send_to_inpaint").click()
@@ -213,7 +213,7 @@ def test_headings_of_inpainting_show_there_and_new_margins_stand_in_for_a_mask(s
     heading.locator("button").first.click()
     margin = source.page.locator("#img2img_outpaint_left input[type=number]")
     expect(margin).to_be_visible()
-    source.page.wait_for_timeout(300)  # Gradio draws a group's controls with their first values once more
+    settle(source.page)
     margin.fill("64")
     margin.blur()
     sent = source.generate()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.easel_page import LONG, EaselPage
+from tests.browser.easel_page import LONG, EaselPage, settle
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +60,7 @@ def test_no_control_of_any_form_is_missing(easel: EaselPage) -> None:
         easel.page.evaluate(
             f"document.querySelectorAll('[id^={tab}_group_] > .label-wrap:not(.open)').forEach((each) => each.click())"
         )
-        easel.page.wait_for_timeout(500)
+        settle(easel.page, 500)
         there = easel.page.evaluate(CONTROLS, tab)
         assert len(there) > 8, there
         assert set(there) - offered == set(), tab
@@ -126,7 +126,7 @@ def test_escape_closes_the_palette_and_only_stop_stops(easel: EaselPage) -> None
     easel.page.keyboard.press("Control+k")
     easel.page.keyboard.press("Escape")
     expect(easel.page.locator("#easel_palette")).to_be_hidden()
-    easel.page.wait_for_timeout(300)
+    settle(easel.page)
     expect(easel.line).to_contain_text("Step")
     choose(easel, "stop")
     expect(easel.page.locator(".easel-live")).to_be_hidden(timeout=LONG)

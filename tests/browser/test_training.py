@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, FilePayload, Locator, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.easel_page import LONG, EaselPage
+from tests.browser.easel_page import LONG, EaselPage, settle
 from tests.browser.server import Server
 
 pytestmark = pytest.mark.browser
@@ -46,7 +46,7 @@ class TrainTab:
     def is_open(self) -> "TrainTab":
         expect(self.page.locator("#train_start")).to_be_visible(timeout=LONG)
         self.page.wait_for_selector("html[data-train-kind]")
-        self.page.wait_for_timeout(300)  # Gradio draws the controls of a new tab once more
+        settle(self.page)
         return self
 
     def drop(self, payloads: list[FilePayload]) -> None:
@@ -71,7 +71,7 @@ class TrainTab:
     def start(self, **numbers: float) -> None:
         for name, value in numbers.items():
             self.type_number(name, value)
-        self.page.wait_for_timeout(400)  # as long as a hand needs from a box to the button
+        settle(self.page, 400)  # as long as a hand needs from a box to the button
         self.button("start").click()
 
     def has_reached(self, step: int) -> None:
@@ -189,7 +189,7 @@ def test_only_the_controls_of_the_chosen_kind_are_shown_with_defaults_that_suit_
     expect(page.locator("#train_codebook_size")).to_be_visible()
     expect(page.locator("#train_kl_weight")).to_be_hidden()
     tab.type_number("steps", 777)
-    page.wait_for_timeout(400)
+    settle(page, 400)
     choose("Embedding")
     expect(steps).to_have_value("777")  # what was typed is never replaced
     expect(page.locator("#train_token")).to_be_visible()

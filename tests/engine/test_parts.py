@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from tests.engine.helpers import pictures, request, run
 from webui.contract import Engine
 from webui.engine.attention import fastest_attention, xformers_works
-from webui.engine.device import physical_cores, pick_device
+from webui.engine.device import compute_threads, physical_cores, pick_device
 from webui.engine.previews import fit_latent_rgb, previewer, read_latent_rgb
 from webui.engine.seeds import PictureNoise, Seeds
 from webui.errors import CannotStart, UnknownName
@@ -58,6 +58,13 @@ def test_hardware_threads_of_one_core_count_once(tmp_path: Path) -> None:
     info.write_text("\n\n".join(blocks))
     assert physical_cores(info) == 1
     assert physical_cores(tmp_path / "absent") >= 1
+
+
+def test_omp_num_threads_leaves_cores_to_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = physical_cores()
+    for said, threads in (("1", 1), (str(cores + 1), cores), ("0", cores), ("", cores), ("2,1", cores)):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert compute_threads() == threads
 
 
 def test_the_cpu_uses_sdpa_and_xformers_is_never_imported_there() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from webui.gallery import Gallery
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

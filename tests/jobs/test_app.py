@@ -25,7 +25,7 @@ from webui.events import JobState
 from webui.settings import ROOT, Settings
 from webui.workers.local import LocalWorker
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

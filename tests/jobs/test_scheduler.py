@@ -148,7 +148,7 @@ def test_a_picture_that_cannot_be_saved_is_kept_its_job_says_where_and_the_queue
 
 def test_a_full_database_disk_holds_the_queue_up_and_loses_nothing(farm: Farm) -> None:
     connection = farm.store._connection
-    job = farm.submit(batch_count=3, num_inference_steps=20)
+    job = farm.submit(batch_count=3, num_inference_steps=60)
     farm.wait_for_step(job)
     with farm.store._lock:
         connection.execute("PRAGMA query_only = ON")  # every change fails, as on a full disk
@@ -178,7 +178,7 @@ def _warnings(farm: Farm, job_id: str) -> list[str]:
 def test_closing_puts_running_jobs_back_and_the_next_start_gives_the_same_pictures(farm: Farm, tmp_path: Path) -> None:
     expected = farm.contents(farm.make(batch_count=2, num_inference_steps=40).id)
     with Farm(tmp_path, local_workers(1, ScriptedEngineFactory())) as first:
-        job = first.submit(batch_count=2, num_inference_steps=40)
+        job = first.submit("wait", batch_count=2, num_inference_steps=40)
         first.wait_for_step(job, picture=1)
     store = JobStore(tmp_path / "easel.sqlite3")
     record = store.job(job)

@@ -54,7 +54,7 @@ def test_a_running_training_makes_room_for_a_picture_and_goes_on_by_itself(farm:
     job = farm.train(steps=120)
     farm.wait_for_step(job, 20)
     before = farm.hub.last
-    picture = farm.submit(num_inference_steps=60)
+    picture = farm.submit(num_inference_steps=150)
     wait_until(lambda: farm.scheduler.is_aside(farm.store.job(job)), "the training to step aside")
     farm.wait_for_step(picture, 3)
     waiting = farm.store.job(job)

@@ -99,9 +99,9 @@ def test_listing_reads_headers_only(tmp_path):
         header = json.dumps({"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + size)  # sparse: takes no disk, would take seconds to read
-    began = time.perf_counter()
+    began = time.process_time()
     assert Library(tmp_path).passports()["large"].problem is None
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.row("F15")

@@ -55,7 +55,7 @@ def test_cancelling_a_queued_job_takes_effect_at_once_and_it_never_starts(farm: 
 
 
 def test_skip_gives_up_one_batch_and_goes_on_with_the_next(farm: Farm) -> None:
-    job = farm.submit(batch_count=2, num_inference_steps=60)
+    job = farm.submit(batch_count=2, num_inference_steps=120)
     farm.wait_for_step(job)
     farm.scheduler.signal(job, Signal.SKIP)
     assert farm.wait_for(job).state is JobState.DONE
@@ -64,7 +64,7 @@ def test_skip_gives_up_one_batch_and_goes_on_with_the_next(farm: Farm) -> None:
 
 def test_a_paused_job_frees_the_worker_and_then_gives_the_same_pictures(farm: Farm) -> None:
     expected = farm.contents(farm.make(batch_count=2, num_inference_steps=30).id)
-    job = farm.submit(batch_count=2, num_inference_steps=30)
+    job = farm.submit("wait", batch_count=2, num_inference_steps=30)
     farm.wait_for_step(job, picture=1)
     farm.scheduler.signal(job, Signal.PAUSE)
     paused = farm.wait_for(job, JobState.PAUSED)
@@ -78,7 +78,7 @@ def test_a_paused_job_frees_the_worker_and_then_gives_the_same_pictures(farm: Fa
 
 
 def test_a_paused_job_can_be_cancelled(farm: Farm) -> None:
-    job = farm.submit(num_inference_steps=60)
+    job = farm.submit("wait", num_inference_steps=60)
     farm.wait_for_step(job)
     farm.scheduler.signal(job, Signal.PAUSE)
     farm.wait_for(job, JobState.PAUSED)
@@ -88,7 +88,7 @@ def test_a_paused_job_can_be_cancelled(farm: Farm) -> None:
 
 
 def test_a_cancel_overrules_a_pause(farm: Farm) -> None:
-    job = farm.submit(num_inference_steps=100)
+    job = farm.submit("wait", num_inference_steps=100)
     farm.wait_for_step(job)
     farm.scheduler.signal(job, Signal.PAUSE)
     farm.scheduler.signal(job, Signal.CANCEL)
@@ -117,7 +117,7 @@ def test_warnings_stay_with_the_job(farm: Farm) -> None:
 
 def test_a_killed_engine_is_started_again_and_the_job_goes_on_to_the_same_pictures(farm: Farm) -> None:
     expected = farm.contents(farm.make(batch_count=2, num_inference_steps=30).id)
-    job = farm.submit(batch_count=2, num_inference_steps=30)
+    job = farm.submit("wait", batch_count=2, num_inference_steps=30)
     farm.wait_for_step(job, picture=1)
     farm.workers[0].kill()
     record = farm.wait_for(job)

@@ -28,8 +28,7 @@ def pick_device(wanted: str, worker: int = 0) -> Device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu":
-        # One thread per core: two on one core share its vector units and only get in each other's way.
-        torch.set_num_threads(physical_cores())
+        torch.set_num_threads(compute_threads())
         return Device(torch_device=torch.device("cpu"), name=_cpu_name(), dtype=torch.float32)
     cards = torch.cuda.device_count()
     number = wanted.removeprefix("cuda").removeprefix(":") or str(worker % max(cards, 1))
@@ -40,6 +39,14 @@ def pick_device(wanted: str, worker: int = 0) -> Device:
         )
     device = torch.device("cuda", int(number))
     return Device(torch_device=device, name=torch.cuda.get_device_name(device), dtype=torch.float16)
+
+
+def compute_threads() -> int:
+    """One per core, since two on one core share its vector units and only get in each other's way; at most
+    `OMP_NUM_THREADS` where that is set, by somebody who has other work for the rest."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    most = int(wanted) if wanted.isdecimal() else 0
+    return min(physical_cores(), most) if most else physical_cores()
 
 
 def physical_cores(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
