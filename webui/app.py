@@ -3,19 +3,17 @@
 The page and the API talk to this class; it knows neither of them, and no torch.
 """
 
-import dataclasses
 import functools
 import logging
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from webui import __version__
 from webui.contract import Signal, Tuning
 from webui.datasets import Datasets
 from webui.drafts import Drafts
+from webui.engine_room import local_workers, status_json
 from webui.errors import CannotSaveGallery, CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.events import Done, Event, JobState, Warning
 from webui.extensions.desk import ExtensionDesk, shelf_of
@@ -33,7 +31,7 @@ from webui.jobs.scheduler import Scheduler
 from webui.jobs.store import ACTIVE, JobStore
 from webui.jobs.strips import Frames, Strips
 from webui.jobs.trainings import TrainingFolders
-from webui.jobs.view import job_json, sample_json
+from webui.jobs.view import job_json, training_json
 from webui.library import SHELVES, Passport, ShelfItem
 from webui.lock import FolderLock
 from webui.metadata import read, read_text
@@ -54,19 +52,13 @@ from webui.train_requests import TRAIN_REQUESTS, TrainRequest
 from webui.upscalers import SHELF as UPSCALERS
 from webui.upscalers import upscaler_names
 from webui.workers.engines import make_engine
-from webui.workers.local import LocalWorker
-from webui.workers.worker import NumberedEngineFactory, WorkerState, WorkerStatus
+from webui.workers.worker import NumberedEngineFactory
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_JOBS = 50
 """So many finished jobs are told to a page that opens, beside all that are not finished."""
 MAX_KEY = 200
-FAILED_KEPT_SECONDS = 30 * 24 * 3600.0
-"""How long the state of a failed training is kept, for somebody to go on from it."""
-
-TELLING = (WorkerState.BUSY, WorkerState.LOADING, WorkerState.READY, WorkerState.STARTING, WorkerState.DEAD)
-"""Which of several workers the one line about the engine is about: the first of these states that one is in."""
 
 
 class App:
@@ -117,7 +109,7 @@ class App:
             self.trainings,
             self.strips,
             self.hub,
-            _workers(settings, engine_factory, self._engines_may_start),
+            local_workers(settings, engine_factory, self._engines_may_start),
             announce_status=self._announce_status,
             models_changed=self.refresh_models,
             witness=self._witness,
@@ -141,7 +133,7 @@ class App:
         self.outputs.sweep(self.store.has_picture_at)
         for record in self.store.recover():
             log.warning("job %s was running when Easel ended; it is now %s", record.id, record.state)
-        self.trainings.sweep(self._is_over)
+        self.trainings.sweep(self.store.is_over_for_good)
         self.datasets.sweep()
         self.inputs.sweep(self.store.named_pictures)
         self.extensions.sweep()
@@ -263,12 +255,7 @@ class App:
 
     def training(self, job_id: str, most: int) -> dict[str, Any]:
         """Loss curve (at most `most` points) and sample pictures of a training as JSON. Raises `NotFound`."""
-        job_id = self.store.job(job_id).id
-        return {
-            "losses": self.trainings.losses(job_id, most),
-            "samples": [sample_json(job_id, step) for step in self.trainings.samples(job_id)],
-            "can_go_on": self.trainings.has_state(job_id),
-        }
+        return training_json(self.trainings, self.store.job(job_id).id, most)
 
     def sample(self, job_id: str, step: int) -> bytes:
         """A sample picture of a training, JPEG. Raises `NotFound`."""
@@ -358,18 +345,7 @@ class App:
 
     def status(self) -> dict[str, Any]:
         """State of engine and queue."""
-        statuses = {worker.name: worker.status() for worker in self.scheduler.workers}
-        told = min(statuses.values(), key=lambda status: TELLING.index(status.state))
-        return {
-            "engine": _engine_json(told),
-            "workers": [{"name": name, **_engine_json(status)} for name, status in statuses.items()],
-            "queue": {
-                "waiting": self.store.count(JobState.QUEUED),
-                "running": self.store.count(JobState.RUNNING),
-                "paused": self.store.count(JobState.PAUSED),
-            },
-            "version": __version__,
-        }
+        return status_json(self.scheduler.workers, self.store)
 
     def _as_json(self, records: Sequence[JobRecord]) -> list[dict[str, Any]]:
         pictures = self.store.pictures_of([record.id for record in records])
@@ -385,15 +361,6 @@ class App:
             )
             for record in records
         ]
-
-    def _is_over(self, job_id: str) -> bool:
-        """Whether a training will never go on. A failed one may be taken up again for some time."""
-        try:
-            record = self.store.job(job_id)
-        except NotFound:  # of another database: what is in the folder may be worth a lot to somebody
-            return False
-        is_forgotten = record.finished is not None and time.time() - record.finished > FAILED_KEPT_SECONDS
-        return record.state in (JobState.DONE, JobState.CANCELLED) or (record.state is JobState.FAILED and is_forgotten)
 
     def _announce_status(self) -> None:
         self.hub.publish(None, "status", **self.status())
@@ -415,26 +382,6 @@ def train_folders(settings: Settings) -> TrainFolders:
         extra_models=settings.extra_models,
         model_index=settings.model_index,
     )
-
-
-def _workers(
-    settings: Settings, engine_factory: NumberedEngineFactory, may_start: threading.Event
-) -> list[LocalWorker]:
-    log_file = settings.data_dir / "logs" / "easel.log"
-    names = ["engine"] if settings.workers == 1 else [f"engine {number + 1}" for number in range(settings.workers)]
-    return [
-        LocalWorker(name, functools.partial(engine_factory, number), log_file=log_file, may_start=may_start)
-        for number, name in enumerate(names)
-    ]
-
-
-def _engine_json(status: WorkerStatus) -> dict[str, Any]:
-    info = dataclasses.asdict(status.info) if status.info is not None else {}
-    return {
-        "state": status.state.value,
-        **status.text.to_json(),
-        **{name: info.get(name) for name in ("device", "device_name", "attention", "checkpoint", "models", "memory")},
-    }
 
 
 def create_app(settings: Settings, *, engine_factory: NumberedEngineFactory | None = None) -> App:

@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     serving.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serving.add_argument("--listen", action="store_true", help="let other machines in; they need the printed link")
     serving.add_argument(
-        "--api-auth", type=_accounts, default=(), metavar="USER:PASSWORD[,…]",
+        "--api-auth", type=flag_values.accounts, default=(), metavar="USER:PASSWORD[,…]",
         help="who may use AUTOMATIC1111's API, by basic authentication",
     )  # fmt: skip
     serving.add_argument(
@@ -184,13 +184,6 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", type=flag_values.device, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)"
     )
-
-
-def _accounts(text: str) -> tuple[tuple[str, str], ...]:
-    accounts = tuple((user, password) for user, _, password in (each.partition(":") for each in text.split(",")))
-    if not all(user and password for user, password in accounts):
-        raise argparse.ArgumentTypeError("it must be USER:PASSWORD, or several of them with commas between")
-    return accounts
 
 
 def _extra_models(flags: argparse.Namespace) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""What a text on the command line may be: ports, counts, devices. Knows no flag."""
+"""What a text on the command line may be: ports, counts, devices, accounts. Knows no flag."""
 
 import argparse
 
@@ -20,3 +20,10 @@ def device(text: str) -> str:
     if text not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdigit()):
         raise argparse.ArgumentTypeError(f"'{text}' is not a device: auto, cpu, cuda or cuda:N")
     return text
+
+
+def accounts(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = tuple((user, password) for user, _, password in (each.partition(":") for each in text.split(",")))
+    if not all(user and password for user, password in pairs):
+        raise argparse.ArgumentTypeError("it must be USER:PASSWORD, or several of them with commas between")
+    return pairs

@@ -26,6 +26,9 @@ MAX_CRASHES = 2
 
 PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 
+FAILED_KEPT_SECONDS = 30 * 24 * 3600.0
+"""How long the state of a failed training is kept, for somebody to go on from it."""
+
 ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 
@@ -123,6 +126,15 @@ class JobStore(Database):
             (JobState.QUEUED, record.training, record.position, record.number),
         )
         return int(row[0]) if row else 0
+
+    def is_over_for_good(self, job_id: str) -> bool:
+        """Whether a training will never go on. A failed one may be taken up again for some time."""
+        try:
+            record = self.job(job_id)
+        except NotFound:  # of another database: what is in the folder may be worth a lot to somebody
+            return False
+        is_forgotten = record.finished is not None and time.time() - record.finished > FAILED_KEPT_SECONDS
+        return record.state in (JobState.DONE, JobState.CANCELLED) or (record.state is JobState.FAILED and is_forgotten)
 
     def count(self, state: JobState) -> int:
         row = self.one("SELECT count(*) FROM jobs WHERE state = ?", (state,))

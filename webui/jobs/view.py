@@ -5,6 +5,7 @@ from typing import Any
 
 from webui.jobs.progress import Live
 from webui.jobs.records import JobRecord, PictureRecord
+from webui.jobs.trainings import TrainingFolders
 
 
 def job_json(
@@ -43,6 +44,15 @@ def job_json(
         "error": {"kind": record.error, **record.text.to_json()} if record.error and record.text else None,
         "timings": dict(record.timings) if record.timings is not None else None,
         "result": record.result,
+    }
+
+
+def training_json(trainings: TrainingFolders, job_id: str, most: int) -> dict[str, Any]:
+    """Loss curve, at most `most` points, and sample pictures of a training."""
+    return {
+        "losses": trainings.losses(job_id, most),
+        "samples": [sample_json(job_id, step) for step in trainings.samples(job_id)],
+        "can_go_on": trainings.has_state(job_id),
     }
 
 
