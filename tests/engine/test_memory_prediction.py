@@ -12,7 +12,7 @@ from webui.settings import ROOT
 pytestmark = pytest.mark.torch
 
 FACTOR = 2.0
-MODEL = "easel-emoji-first"
+MODEL = "easel-emoji"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")

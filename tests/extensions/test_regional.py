@@ -247,7 +247,7 @@ def test_the_embedded_model_draws_an_apple_at_the_left_and_a_banana_at_the_right
     """Red is what has red and little green, yellow what has both; the paper around them is white."""
     boxes = "0 0 0.5 1: a red apple\n0.5 0 0.5 1: a yellow banana"
     made, events = drawn(
-        new_engine(ROOT / "models", tmp_path), prompt="", checkpoint="easel-emoji-first", num_inference_steps=10,
+        new_engine(ROOT / "models", tmp_path), prompt="", checkpoint="easel-emoji", num_inference_steps=10,
         guidance_scale=4.0, seed=2, extensions={"regional": {"boxes": boxes, "common": 0.1}},
     )  # fmt: skip
     assert warnings(events) == []
