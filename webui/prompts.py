@@ -64,7 +64,7 @@ class PromptDesk:
         return dataclasses.replace(request, wordings=wordings) if wordings else request
 
     def _with_worded_origin(self, request: AnyPicture) -> AnyPicture:
-        """What a branch goes on from is one picture, whose words its own seed has drawn; so is what that goes on from."""
+        """What a branch goes on from is one picture, whose words its own seed has drawn, and so on back."""
         origin = request.origin
         if origin is None:
             return request
