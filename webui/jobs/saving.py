@@ -62,8 +62,10 @@ def _converted(png: bytes, options: Options) -> bytes:
 
 def _place(options: Options, record: JobRecord, image: Image, suffix: str) -> Place:
     found = _MODEL_HASH.search(image.parameters)
+    wordings = record.values.get("wordings", {})
+    said = {name: texts[image.picture] for name, texts in wordings.items() if image.picture < len(texts)}
     picture = Named(
-        values=record.values, number=image.picture, seed=image.seed, width=image.width, height=image.height,
+        values={**record.values, **said}, number=image.picture, seed=image.seed, width=image.width, height=image.height,
         model_hash=found[1] if found else "", content=image.png,
         started=datetime.datetime.fromtimestamp(record.started).astimezone() if record.started else None,
     )  # fmt: skip
