@@ -88,7 +88,7 @@ def _clear_away(shelf: Path) -> None:
 
 
 def _last_written(partial: Path) -> float:
-    inside = partial.rglob("*") if partial.is_dir() else ()
+    inside: list[Path] = list(partial.rglob("*")) if partial.is_dir() else []
     return max(path.stat().st_mtime for path in (partial, *inside))
 
 
