@@ -209,3 +209,28 @@ def test_undo_passes_over_what_the_form_cannot_take(bare: Bare) -> None:
       await saved();
       return [held.prompt, held.sampler];
     """) == ["a", "Euler"]
+
+
+def test_the_copied_request_makes_this_picture_of_its_job_and_no_other(bare: Bare) -> None:
+    bare.answers["/api/v1/snippets"] = {"curl": "curl", "python": "python"}
+    bare.open("")
+    bare.run("""
+      const { details } = await use("details");
+      const seeds = { seed: 7, variation_seed: 5, variation_strength: 0.5 };
+      const request = { ...seeds, prompt: "a {cat|dog}", batch_count: 3, batch_size: 2 };
+      const branch = { branch_step: 2, branch_from: { prompt: "a bird" } };
+      const picture = { number: 2, seed: 7, wording: { prompt: "a dog" }, url: "/x", parameters: "" };
+      const upscale = { kind: "upscale", request: { image: "x" } };
+      for (const job of [{ kind: "txt2img", request: { ...request, ...branch } }, upscale]) {
+        document.body.replaceChildren(...details("txt2img", { picture, job: { ...job, receipt: [] } }));
+        document.querySelector("[data-code=curl]").click();
+        await new Promise((done) => setTimeout(done, 200));
+      }
+    """)
+    first, second = [body["values"] for path, body in bare.asked if path == "/api/v1/snippets"]
+    assert {**first, "branch_from": 0} == {
+        "prompt": "a dog", "seed": 7, "variation_seed": 7, "variation_strength": 0.5, "batch_count": 1, "batch_size": 1,
+        "branch_step": 2, "branch_from": 0,
+    }  # fmt: skip
+    assert first["branch_from"] == {"prompt": "a bird", "seed": 7, "variation_seed": 5, "variation_strength": 0.5}
+    assert second == {"image": "x"}
