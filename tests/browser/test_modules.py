@@ -234,3 +234,56 @@ def test_the_copied_request_makes_this_picture_of_its_job_and_no_other(bare: Bar
     }  # fmt: skip
     assert first["branch_from"] == {"prompt": "a bird", "seed": 7, "variation_seed": 5, "variation_strength": 0.5}
     assert second == {"image": "x"}
+
+
+def test_the_strip_offers_a_branch_where_one_is_possible(bare: Bare) -> None:
+    steps = [{"step": step, "preview": "data:,"} for step in (3, 6, 9)]
+    bare.answers["/api/v1/pictures/x/steps"] = {"steps": steps, "total": 11, "last_branch": 7}
+    bare.open("")
+    told = bare.run("""
+      const { Strip } = await use("strip");
+      const told = [];
+      globalThis.may = true;
+      const strip = new Strip("light", { look() {}, branch() {}, canBranch: () => may });
+      document.body.append(strip.element);
+      strip.update({ id: "x", source: "data:," });
+      await new Promise((done) => setTimeout(done, 300));
+      const key = (name) => strip.track.dispatchEvent(new KeyboardEvent("keydown", { key: name }));
+      key("Home");
+      const look = () => told.push([strip.track.getAttribute("aria-valuetext"), !strip.branch.hidden]);
+      look();
+      key("ArrowRight");
+      look();
+      key("ArrowRight");
+      look();
+      key("ArrowLeft");
+      may = false;
+      strip.update({ id: "x", source: "data:," });
+      look();
+      return told;
+    """)
+    assert told == [["Step 3 of 11", True], ["Step 6 of 11", True], ["Step 9 of 11", False], ["Step 6 of 11", False]]
+
+
+@pytest.mark.parametrize(("kind", "is_offered"), [("txt2img", True), ("img2img", False)])
+def test_the_gallery_offers_a_branch_of_what_it_can_make_again(bare: Bare, kind: str, is_offered: bool) -> None:
+    values = {"prompt": "a cat", "seed": 7, "width": 64}
+    steps = [{"step": step, "preview": "data:,"} for step in (1, 2)]
+    info = {"kind": kind, "values": values, "tool": "Easel", "text": ""}
+    bare.answers["/api/v1/pictures/x/steps"] = {"steps": steps, "total": 4, "last_branch": 3}
+    bare.answers["/api/v1/gallery/x"] = {"name": "x.png", "bytes": 1, "info": info}
+    bare.open("")
+    shown = bare.run("""
+      const { Lightbox } = await use("gallery-lightbox");
+      const about = { prompt: "", starred: false, created: 1, width: 8, height: 8 };
+      const picture = { ...about, id: "x", url: "/x", thumbnail: "/x" };
+      const placeOf = (position) => ({ picture, position }), load = async (at) => (at ? null : picture);
+      const list = { total: 1, load, placeOf };
+      const light = new Lightbox(list, { closed() {} });
+      document.body.append(light.dialog);
+      await light.open(0);
+      await new Promise((done) => setTimeout(done, 400));
+      light.strip.track.dispatchEvent(new KeyboardEvent("keydown", { key: "Home" }));
+      return !light.strip.branch.hidden;
+    """)
+    assert shown is is_offered
