@@ -287,3 +287,30 @@ def test_the_gallery_offers_a_branch_of_what_it_can_make_again(bare: Bare, kind:
       return !light.strip.branch.hidden;
     """)
     assert shown is is_offered
+
+
+def test_the_log_stays_where_it_is_read(bare: Bare) -> None:
+    lines = {"lines": [f"line {i}" for i in range(400)]}
+    system = {
+        "workers": [],
+        "memory": {"total": 2, "free": 1, "server": 1, "engines": []},
+        "folders": [],
+        "versions": {},
+        "jobs": [],
+    }
+    bare.answers |= {"/api/v1/system": system, "/api/v1/system/log": lines}
+    bare.open("<style>pre { height: 200px; overflow: auto; }</style>")
+    told = bare.run("""
+      (await use("system")).define();
+      document.body.append(document.createElement("easel-system"));
+      const log = document.querySelector("#system_log_text"), press = async () => {
+        document.querySelector("#system_log").click();
+        await new Promise((done) => setTimeout(done, 300));
+      };
+      await press();
+      const first = log.scrollTop + log.clientHeight >= log.scrollHeight - 1;
+      log.scrollTop = 50;
+      await press();
+      return [first, log.scrollTop];
+    """)
+    assert told == [True, 50]
