@@ -314,3 +314,40 @@ def test_the_log_stays_where_it_is_read(bare: Bare) -> None:
       return [first, log.scrollTop];
     """)
     assert told == [True, 50]
+
+
+def test_a_choice_leaves_the_form_of_a_merge_as_it_is(bare: Bare) -> None:
+    def parameter(name: str, type_: str = "str", choices: list[str] | None = None) -> dict[str, Any]:
+        return {
+            "name": name,
+            "type": type_,
+            "choices": choices,
+            "default": choices[0] if choices else "",
+            "required": False,
+        }
+
+    methods = parameter("method", choices=["Weighted sum", "Add difference", "No interpolation"])
+    others = [parameter(name) for name in ("primary", "secondary", "tertiary", "discard")]
+    bare.answers["/api/v1/parameters/merge-models"] = {
+        "parameters": [methods, *others, parameter("precision", choices=["fp16", "fp32"])]
+    }
+    bare.open("")
+    told = bare.run("""
+      const { WorkForm } = await use("models-work");
+      const form = new WorkForm(() => {}), $ = (selector) => document.querySelector(selector);
+      document.body.append(form.element);
+      await form.show("merge-models", {});
+      const choose = (selector, value) => {
+        const select = $(selector);
+        select.focus();
+        select.value = value;
+        select.dispatchEvent(new Event("change"));
+        return select === $(selector);
+      };
+      $("details").open = true;
+      const stayed = choose("#models_precision", "fp32");
+      choose("#modelmerger_interp_method", "Add difference");
+      const has = Boolean($("#modelmerger_tertiary_model_name"));
+      return [stayed, has, document.activeElement.id, $("details").open, $("#models_precision").value];
+    """)
+    assert told == [True, True, "modelmerger_interp_method", True, "fp32"]
