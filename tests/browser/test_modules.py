@@ -98,7 +98,6 @@ def bare(new_context: Callable[..., BrowserContext]) -> Bare:
     return Bare(new_context().new_page())
 
 
-
 def test_a_waiting_job_comes_back_with_its_branch_and_takes_away_another(bare: Bare) -> None:
     bare.with_form()
     branch = bare.run("""
@@ -351,3 +350,17 @@ def test_a_choice_leaves_the_form_of_a_merge_as_it_is(bare: Bare) -> None:
       return [stayed, has, document.activeElement.id, $("details").open, $("#models_precision").value];
     """)
     assert told == [True, True, "modelmerger_interp_method", True, "fp32"]
+
+
+def test_the_quick_settings_load_the_names_when_the_vae_is_added(bare: Bare) -> None:
+    fields = {"vae": field("string", "")}
+    bare.answers["/api/v1/models"] = {"vae": [{"name": "fine"}]}
+    bare.open(FORM)
+    bare.page.evaluate(START, [{"kind": "txt2img", "fields": fields, "requests": {}}, {"vae": ""}])
+    assert bare.run("""
+      (await use("quick")).define();
+      document.body.append(document.createElement("easel-quick"));
+      (await use("options")).takeOptions({ quick_settings: ["vae"] });
+      await new Promise((done) => setTimeout(done, 300));
+      return [...document.querySelectorAll("#setting_sd_vae option")].map((each) => each.value);
+    """) == ["", "fine"]
