@@ -82,6 +82,11 @@ def check_depth(branch_from: Mapping[str, Any]) -> None:
             )
 
 
+def keeps(name: str) -> bool:
+    """Whether a branch has this field as its origin has it."""
+    return name not in CHANGEABLE and name not in OF_THE_JOB and not name.startswith("hires")
+
+
 def check(request: Branching, origin: Branching) -> None:
     """Raises `InvalidRequest` when the picture cannot go on from the origin's steps."""
     if origin.seed < 0 <= request.seed or (origin.variation_strength and origin.variation_seed < 0):
@@ -95,7 +100,7 @@ def check(request: Branching, origin: Branching) -> None:
             steps=request.steps, most=request.steps - 1, step=request.branch_step,
         )  # fmt: skip
     for name, declared in parameters(type(request)).items():
-        if name in CHANGEABLE or name in OF_THE_JOB or name.startswith("hires"):
+        if not keeps(name):
             continue
         before, after = getattr(origin, name), getattr(request, name)
         if before != after:

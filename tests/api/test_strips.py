@@ -10,7 +10,9 @@ from tests.api.test_v1 import finished, submit
 
 def test_the_steps_of_a_picture_are_listed_and_downloaded(client: TestClient) -> None:
     picture = finished(client, submit(client, prompt="a cat", preview="Linear")["id"])["pictures"][0]
-    steps = client.get(f"{picture['url']}/steps").json()["steps"]
+    answer = client.get(f"{picture['url']}/steps").json()
+    steps = answer["steps"]
+    assert (answer["total"], answer["last_branch"]) == (4, 3)
     assert [each["step"] for each in steps] == [1, 2, 3, 4]
     assert steps[0]["preview"].startswith("data:image/jpeg;base64,")
     answer = client.get(f"{picture['url']}/steps.gif?fps=4")
@@ -19,8 +21,17 @@ def test_the_steps_of_a_picture_are_listed_and_downloaded(client: TestClient) ->
     assert Image.open(io.BytesIO(answer.content)).n_frames == 5
 
 
+def test_the_steps_say_how_many_there_are_and_from_which_a_branch_is_possible(client: TestClient) -> None:
+    client.patch("/api/v1/options", json={"preview_every": 3})
+    values = {"prompt": "a cat", "preview": "Linear", "num_inference_steps": 8, "hires": True, "hires_steps": 3}
+    picture = finished(client, submit(client, **values)["id"])["pictures"][0]
+    answer = client.get(f"{picture['url']}/steps").json()
+    assert (answer["total"], answer["last_branch"]) == (11, 7)
+    assert answer["steps"][-1]["step"] <= 11
+
+
 def test_what_is_not_there_is_said(client: TestClient) -> None:
-    assert client.get("/api/v1/pictures/unknown/steps").json() == {"steps": []}
+    assert client.get("/api/v1/pictures/unknown/steps").json()["steps"] == []
     assert client.get("/api/v1/pictures/unknown/steps.gif").status_code == 404
     picture = finished(client, submit(client)["id"])["pictures"][0]
     refused = client.get(f"{picture['url']}/steps.avi")

@@ -6,6 +6,7 @@ from string import ascii_letters
 import pytest
 
 from webui.errors import CannotStart, TrainingError, UserError
+from webui.options import Options
 from webui.params import parameters
 from webui.requests import REQUESTS
 from webui.ui.assets_router import ASSETS
@@ -28,6 +29,13 @@ def test_english_labels_and_help_are_the_declared_ones(kind: str) -> None:
     for name, field in parameters(REQUESTS[kind]).items():
         assert english[word_key(kind, name, "label")] == field.param.label
         assert english[word_key(kind, name, "help")] == field.param.help
+
+
+def test_every_option_has_words_in_settings_and_they_are_the_declared_ones() -> None:
+    english = words("en")
+    for name, option in parameters(Options).items():
+        assert english[f"option.{name}.label"] == option.param.label
+        assert english[f"option.{name}.help"] == option.param.help
 
 
 def test_every_language_has_the_same_keys_and_placeholders() -> None:

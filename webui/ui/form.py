@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from webui import branches
 from webui.params import Parameter, parameters
 from webui.registry import CHOICES
 from webui.requests import REQUESTS
@@ -90,5 +91,6 @@ class Form:
             "minimum": field.param.minimum,
             "maximum": field.param.maximum,
             "choices": list(field.param.values or CHOICES.get(field.param.choices, ())) or None,
+            "kept": branches.keeps(name),
             "element": self.controls[name].elem_id,
         }

@@ -10,15 +10,27 @@ const changed = (kind) => document.dispatchEvent(new CustomEvent("easel-branch",
 /** Kind of a form that can hold a branch. */
 export const BRANCHING = ["txt2img"];
 
+const known = new Map();  // kind -> its branch, the same object until another is set
+
+/** The branch of a form as it was set, or null. */
+export function branchNow(kind) {
+  if (!known.has(kind)) known.set(kind, BRANCHING.includes(kind) ? tab.get(key(kind)) : null);
+  return known.get(kind);
+}
+
+/** The seeds that the first steps of a request's pictures are made with, and all that it says of them. */
+export const originOf = ({ seed, variation_seed, variation_strength, branch_from }) => ({ seed, variation_seed, variation_strength, ...branch_from });
+
 /** What a request says about the branch of a form; nothing where there is none. */
 export function branchOf(kind) {
-  const branch = tab.get(key(kind));
+  const branch = branchNow(kind);
   return branch ? { branch_step: branch.step, branch_from: branch.from } : {};
 }
 
 /** `branch`: {step, from: the values of the picture, preview: of the step, if at hand}, or null for none. */
 export function setBranch(kind, branch) {
   if (!BRANCHING.includes(kind)) return;
+  known.set(kind, branch);
   tab.set(key(kind), branch);
   changed(kind);
 }
@@ -37,7 +49,7 @@ class EaselBranch extends HTMLElement {
 
   #draw() {
     const kind = this.getAttribute("kind");
-    const branch = tab.get(key(kind));
+    const branch = branchNow(kind);
     this.hidden = !branch;
     renewed(this, branch, () => (branch ? line(kind, branch) : []));
   }

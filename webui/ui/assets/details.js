@@ -24,7 +24,7 @@ export function details(kind, { picture, job }, compare = null) {
       { class: "easel-parameters" },
       h("summary", {}, t("details.all")),
       h("pre", { tabindex: "0" }, picture.parameters),
-      h("div", { class: "easel-actions" }, ...codeButtons(job.kind, { ...job.request, ...seedOf(picture, job) })),
+      h("div", { class: "easel-actions" }, ...codeButtons(job.kind, alone(picture, job))),
     ),
   ];
 }
@@ -61,6 +61,12 @@ function sendButtons(kind, picture, job) {
     ...["img2img", "inpaint"].map((mode) => button(mode, () => sendToSource(mode, url, values))),
     button("extras", () => sendToExtras(url)),
   ];
+}
+
+/** The request that makes this picture and no other. */
+function alone(picture, job) {
+  const values = valuesOfPicture({ picture, job });
+  return "seed" in values ? { ...values, batch_count: 1, batch_size: 1 } : values;
 }
 
 /** An enlarged picture has no seed. */

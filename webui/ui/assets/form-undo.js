@@ -1,7 +1,7 @@
 // Ctrl+Z and Ctrl+Y outside of texts: the form of the open tab as it was a change ago. Inside a text, and on the canvas,
 // the same keys belong to these.
 
-import { putIntoForm } from "./form.js";
+import { putIntoForm, unfit, valuesNow } from "./form.js";
 import { canStep, takeStep } from "./form-history.js";
 import { meaning } from "./keys.js";
 import { isTabOpen } from "./tabs.js";
@@ -19,9 +19,9 @@ export const canStepForm = (name) => Boolean(openKind()) && canStep(openKind(), 
 
 export function stepForm(name) {
   const kind = openKind();
-  const values = kind && takeStep(kind, DIRECTIONS[name]);
-  if (!values) return toast(t(`form.${name}.nothing`));
-  return putIntoForm(kind, values);
+  const taken = kind && takeStep(kind, DIRECTIONS[name], valuesNow(kind), (values) => unfit(kind, values));
+  if (!taken) return toast(t(`form.${name}.nothing`));
+  return putIntoForm(kind, taken.values, taken.branch);
 }
 
 export function listenToUndo() {

@@ -1,7 +1,7 @@
 // A form's values: restored when the page opens, remembered on input, sent as one request.
 // Gradio holds the controls; webui/ui/form.py wires them to the functions exported here.
 
-import { branchOf, setBranch } from "./branch.js";
+import { branchNow, branchOf, setBranch } from "./branch.js";
 import { book } from "./jobs.js";
 import { keepStep } from "./form-history.js";
 import { option } from "./options.js";
@@ -22,14 +22,14 @@ const KEPT_ON_RESET = ["prompt", "negative_prompt"];
 /** Fields that a picture names only if it was made with them. */
 const OFF_UNLESS_TOLD = /^(hires|variation_strength$|seed_resize_|refiner|tiling$|soft_|outpaint_|color_correction$|vae$)/;
 
-/** Kind -> {spec, names, now, checkpoint, pending, tellFilled}: what startForm was told, the values, the checkpoint in the
-    form, values to fill and who waits for that. */
+/** Kind -> {spec, names, now, checkpoint, pending, branch, tellFilled}: what startForm was told, the values, the checkpoint
+    in the form, values to fill, the branch that they come with (undefined: the one that there is), and who waits for that. */
 const forms = new Map();
 let checkpoints = { checkpoints: [], default: "" };
 
 /** Gradio's load event: the values that the controls get. What the reader has typed by then stays. */
 export async function startForm(spec, values) {
-  const form = { spec, names: Object.keys(spec.fields), now: {}, pending: {}, tellFilled: () => {} };
+  const form = { spec, names: Object.keys(spec.fields), now: {}, pending: {}, branch: undefined, tellFilled: () => {} };
   forms.set(spec.kind, form);
   await Promise.all([loadCheckpoints(getCheckpoints), loadPresets()]);
   const fresh = { ...named(form, values), ...fitting(form, defaultPreset(spec.kind)) };
@@ -37,7 +37,7 @@ export async function startForm(spec, values) {
   const restored = { ...fresh, ...fitting(form, saved) };
   if (draws(form)) form.checkpoint = restored.checkpoint = knownCheckpoint(restored.checkpoint);
   form.now = restored;
-  keepStep(spec.kind, restored);
+  keepStep(spec.kind, restored, branchNow(spec.kind));
   watch(spec.kind);
   setTimeout(() => {  // when Gradio has drawn the values
     tellStarted(spec.kind);
@@ -56,7 +56,7 @@ export function saveForm(kind, values) {
   const current = named(form, values);
   form.now = current;
   for (const storage of [tab, browser]) storage.set(`form.${kind}`, current);
-  keepStep(kind, current);
+  keepStep(kind, current, branchNow(kind));
   announce(kind);
   if (draws(form) && current.checkpoint !== form.checkpoint) followCheckpoint(form, current);
 }
@@ -90,11 +90,17 @@ export function remembered(kind) {
   return kept !== null && typeof kept === "object" && !Array.isArray(kept) ? kept : {};
 }
 
-/** What is known of a form's fields, by name: {type, default, minimum, maximum, choices, element}; none before it has started. */
+/** What is known of a form's fields, by name: {type, default, minimum, maximum, choices, kept, element}; none before it has started. */
 export const fieldsOf = (kind) => forms.get(kind)?.spec.fields ?? {};
 
 /** Of values for a form, the names of those that it cannot take. */
 export const unfit = (kind, values) => Object.keys(values).filter((name) => !(name in fieldsOf(kind) && fits(forms.get(kind), name, values[name])));
+
+/** The branch for `putIntoForm` with values from elsewhere: null, none, where they change what a branch must keep. */
+export function branchWith(kind, values) {
+  const { now = {}, spec } = forms.get(kind) ?? {};
+  return Object.keys(values).some((name) => spec?.fields[name]?.kept && values[name] !== now[name]) ? null : undefined;
+}
 
 /** The values of a form, also of one that nobody has touched; a moment behind what is typed. */
 export const valuesNow = (kind) => forms.get(kind)?.now ?? {};
@@ -107,7 +113,10 @@ export function fillForm(kind, values) {
   const form = forms.get(kind);
   const filled = { ...named(form, values), ...form.pending };
   form.pending = {};
+  form.now = filled;
   form.checkpoint = filled.checkpoint;
+  if (form.branch !== undefined) setBranch(kind, form.branch);
+  form.branch = undefined;
   remember(kind);
   form.tellFilled();
   return form.names.map((name) => filled[name]);
@@ -116,10 +125,12 @@ export function fillForm(kind, values) {
 /**
  * Put values into a form; what the form does not know or its limits do not allow is left as it is. A tab that was never
  * open gets them when it is opened. Resolves when they are in, which is never where others come in between.
+ * `branch`: what the form goes on from with them, see branch.js; null for nothing, undefined for what it is.
  */
-export async function putIntoForm(kind, values) {
+export async function putIntoForm(kind, values, branch = undefined) {
   const form = forms.get(kind);
   if (!form) return;
+  if (branch !== undefined) form.branch = branch;
   Object.assign(form.pending, fitting(form, flat(values, form.spec.fields)));
   const filled = new Promise((resolve) => (form.tellFilled = resolve));
   (await whenThere(`#${kind}_fill`)).click();
@@ -133,12 +144,13 @@ export async function putIntoForm(kind, values) {
 export function putPictureIntoForm(kind, values, preview = null) {
   const form = forms.get(kind);
   if (!form || !Object.keys(values).length) return;
-  setBranch(kind, values.branch_step ? { step: values.branch_step, from: values.branch_from, preview } : null);
+  const branch = values.branch_step ? { step: values.branch_step, from: values.branch_from, preview } : null;
   if ("prompt" in values) chooseStyles(kind, []);
-  const kept = [!option("send_seed") && "seed", !option("send_size") && "width", !option("send_size") && "height"];
+  // A branch has the seed and the size of the picture that it goes on from, or another's.
+  const kept = branch ? [] : [!option("send_seed") && "seed", !option("send_size") && "width", !option("send_size") && "height"];
   const sent = Object.fromEntries(Object.entries(values).filter(([name]) => !kept.includes(name)));
   const off = form.names.filter((name) => OFF_UNLESS_TOLD.test(name)).map((name) => [name, form.spec.fields[name].default]);
-  void putIntoForm(kind, { ...Object.fromEntries(off), extensions: {}, ...sent });
+  void putIntoForm(kind, { ...Object.fromEntries(off), extensions: {}, ...sent }, branch);
 }
 
 /** "Send to" from anywhere on the page. Sent with a picture, it is for source.js. */
@@ -152,9 +164,8 @@ document.addEventListener("easel-send", ({ detail: { kind, values, picture } }) 
 export function resetForm(kind) {
   const form = forms.get(kind);
   if (!form) return;
-  setBranch(kind, null);
   const values = Object.entries(recommended(form, form.checkpoint)).filter(([name]) => !KEPT_ON_RESET.includes(name));
-  void putIntoForm(kind, Object.fromEntries(values));
+  void putIntoForm(kind, Object.fromEntries(values), null);
 }
 
 /** "Reuse seed": what the result shows; the seed in the form when there is no picture yet. */

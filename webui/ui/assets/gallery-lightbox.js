@@ -25,7 +25,7 @@ export class Lightbox {
     this.place = h("span", { class: "easel-light-place" });
     this.panel = h("div", { class: "easel-light-info" });
     this.actions = h("div", { class: "easel-actions" });
-    this.strip = new Strip("light", { look: () => this.#drawImage(), branch: (shown) => this.#branch(shown) });
+    this.strip = new Strip("light", { look: () => this.#drawImage(), branch: (shown) => this.#branch(shown), canBranch: () => this.#isWhole(this.#info) });
     this.dialog = h(
       "dialog",
       {
@@ -45,6 +45,11 @@ export class Lightbox {
       h("aside", { class: "easel-light-side" }, this.place, this.strip.element, this.actions, this.panel),
     );
     this.image.addEventListener("error", () => this.#missing());
+  }
+
+  /** What the metadata of the picture on display say, as far as it is known. */
+  get #info() {
+    return this.#details.get(this.#shown.picture.id)?.info;
   }
 
   get isOpen() {
@@ -92,7 +97,7 @@ export class Lightbox {
   #draw(place) {
     this.#shown = place;
     const { picture, position } = place;
-    this.strip.update({ id: picture.id, source: addressOf(picture.thumbnail) });
+    this.#drawStrip();
     this.#drawImage();
     setText(this.place, t("light.place", { n: (position + 1).toLocaleString(), total: this.list.total.toLocaleString() }));
     this.dialog.querySelector(".easel-light-previous").disabled = position === 0;
@@ -100,6 +105,11 @@ export class Lightbox {
     this.#drawSide();
     void this.#learn(picture);
     void this.list.load(position + 1).then((next) => next && (new Image().src = addressOf(next.url)));
+  }
+
+  #drawStrip() {
+    const { picture } = this.#shown;
+    this.strip.update({ id: picture.id, source: addressOf(picture.thumbnail) });
   }
 
   /** The picture, or the step of it that the reader looks back at. */
@@ -113,8 +123,7 @@ export class Lightbox {
 
   /** The form goes on from a step, where the picture says all that it was made with. */
   #branch({ step }) {
-    const info = this.#details.get(this.#shown.picture.id)?.info;
-    if (!this.#isWhole(info)) return;
+    const info = this.#info;
     this.close();
     sendTo(info.kind, { ...info.values, branch_step: step, branch_from: info.values });
   }
@@ -132,7 +141,9 @@ export class Lightbox {
       if (!(error instanceof ServerError)) throw error;
       this.#details.set(picture.id, { error });
     }
-    if (this.#shown.picture.id === picture.id) this.#drawSide();
+    if (this.#shown.picture.id !== picture.id) return;
+    this.#drawSide();
+    this.#drawStrip();
   }
 
   #missing() {

@@ -2,7 +2,7 @@
 // device, or this one after its memory was cleared, can go on with it. Pictures and canvases stay where they are.
 
 import { h, isSure, renewed } from "./dom.js";
-import { formStarted, putIntoForm, valuesNow } from "./form.js";
+import { branchWith, formStarted, putIntoForm, valuesNow } from "./form.js";
 import { deleteDraft, getDraft, getDrafts, saveDraft, ServerError } from "./server.js";
 import { browser } from "./storage.js";
 import { chooseStyles, chosenStyles } from "./styles.js";
@@ -91,7 +91,7 @@ async function take({ client }) {
   try {
     const { forms } = await getDraft(client);
     for (const [kind, { styles, ...values }] of Object.entries(forms)) {
-      void putIntoForm(kind, values);
+      void putIntoForm(kind, values, branchWith(kind, values));
       if (Array.isArray(styles)) chooseStyles(kind, styles.filter((name) => typeof name === "string"));
     }
     toast(t("handover.taken"));

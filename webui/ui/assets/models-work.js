@@ -52,8 +52,23 @@ export class WorkForm {
     this.element.querySelector("input, select").focus({ preventScroll: true });
   }
 
+  /** The fields that have an effect now. */
+  #shown() {
+    return this.#fields.get(this.#kind).filter(({ name }) => !GIVEN.includes(name) && this.#matters(name));
+  }
+
+  /** Other fields, in a form that stays as it was left: with the focus where it is, and folded open where it is open. */
+  #redraw() {
+    const { id } = document.activeElement;
+    const isOpen = Boolean(this.element.querySelector("details")?.open);
+    this.#draw();
+    const rare = this.element.querySelector("details");
+    if (rare) rare.open = isOpen;
+    if (id) this.element.querySelector(`#${CSS.escape(id)}`)?.focus({ preventScroll: true });
+  }
+
   #draw() {
-    const shown = this.#fields.get(this.#kind).filter(({ name }) => !GIVEN.includes(name) && this.#matters(name));
+    const shown = this.#shown();
     const fields = [...shown.filter(({ name }) => !LAST.includes(name)), ...shown.filter(({ name }) => LAST.includes(name))];
     const plain = fields.filter(({ name }) => !RARE.includes(name));
     const rare = fields.filter(({ name }) => RARE.includes(name));
@@ -87,7 +102,7 @@ export class WorkForm {
     const value = this.#values[name];
     if (field.choices) {
       const word = (choice) => (hasWord(`choice.${name}.${choice}`) ? t(`choice.${name}.${choice}`) : choice);
-      const select = h("select", { id, onchange: () => this.#set(name, select.value, true) }, ...field.choices.map((choice) => h("option", { value: choice, selected: choice === value }, word(choice))));
+      const select = h("select", { id, onchange: () => this.#set(name, select.value) }, ...field.choices.map((choice) => h("option", { value: choice, selected: choice === value }, word(choice))));
       return select;
     }
     if (field.type === "float") {
@@ -126,9 +141,11 @@ export class WorkForm {
     return slider;
   }
 
-  #set(name, value, redraw = false) {
+  #set(name, value) {
+    const names = () => this.#shown().map((field) => field.name).join();
+    const before = names();
     this.#values[name] = value;
-    if (redraw) this.#draw();
+    if (names() !== before) this.#redraw();
   }
 
   #submit(event) {

@@ -1,8 +1,9 @@
 // <easel-presets kind>: the buttons below a form, and the dialog in which presets are made, applied and kept.
 
+import { branchNow } from "./branch.js";
 import { errorCard } from "./cards.js";
 import { h, isSure, renewed } from "./dom.js";
-import { fieldsOf, knownCheckpoints, putIntoForm, valuesNow, unfit } from "./form.js";
+import { branchWith, fieldsOf, knownCheckpoints, putIntoForm, valuesNow, unfit } from "./form.js";
 import { groupsOf } from "./preset-groups.js";
 import { isDefault, presetsOf, takePresets } from "./preset-list.js";
 import { deletePreset, getPresets, importPresets, renamePreset, savePreset, server, ServerError } from "./server.js";
@@ -19,10 +20,11 @@ export async function applyPreset(preset) {
   const { tab: kind, values } = preset;
   const now = valuesNow(kind);
   const before = Object.fromEntries(Object.keys(values).filter((name) => name in now).map((name) => [name, now[name]]));
+  const branch = branchNow(kind);
   const left = unfit(kind, values);
-  await putIntoForm(kind, values);
+  await putIntoForm(kind, values, branchWith(kind, values));
   const told = left.length ? t("presets.applied_but", { name: wordsFor(preset), left: left.join(", ") }) : t("presets.applied", { name: wordsFor(preset) });
-  toast(told, { words: t("form.undo"), run: () => putIntoForm(kind, before) });
+  toast(told, { words: t("form.undo"), run: () => putIntoForm(kind, before, branch) });
 }
 
 /** A form's values with these names. */

@@ -1,5 +1,6 @@
 // "Edit" in the queue: what a waiting job was asked for, back in the tab that it came from. Cancels nothing.
 
+import { originOf } from "./branch.js";
 import { upscalersLoaded } from "./extras.js";
 import { formStarted, putIntoForm } from "./form.js";
 import { getInput } from "./server.js";
@@ -39,6 +40,6 @@ async function intoForm(tab, request) {
   openTab(`tab_${tab}`);
   await Promise.all([formStarted(tab), whenThere(`#${tab}_fill`)]);
   if ("prompt" in request) chooseStyles(tab, []);
-  await putIntoForm(tab, request);
+  await putIntoForm(tab, request, request.branch_step ? { step: request.branch_step, from: originOf(request) } : null);
   return true;
 }

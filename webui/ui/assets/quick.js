@@ -14,28 +14,32 @@ const IDS = { vae: "sd_vae", clip_skip: "CLIP_stop_at_last_layers" };
 
 class EaselQuick extends HTMLElement {
   #vaes = [];
+  #hasAsked = false;  // for these names, since they last changed
   #draw = () => this.#update();
   #load = () => void this.#loadModels();
+  #heard = () => (this.#hasAsked ? this.#update() : this.#load());
 
   connectedCallback() {
     document.addEventListener("easel-form", this.#draw);
-    addEventListener("easel-options", this.#draw);
+    addEventListener("easel-options", this.#heard);
     book.addEventListener("models", this.#load);
     this.#load();
   }
 
   disconnectedCallback() {
     document.removeEventListener("easel-form", this.#draw);
-    removeEventListener("easel-options", this.#draw);
+    removeEventListener("easel-options", this.#heard);
     book.removeEventListener("models", this.#load);
   }
 
   async #loadModels() {
-    if (!(option("quick_settings") ?? []).includes("vae")) return this.#update();
+    this.#hasAsked = (option("quick_settings") ?? []).includes("vae");
+    if (!this.#hasAsked) return this.#update();
     try {
       this.#vaes = (await getModels()).vae.map(({ name }) => name);
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
+      this.#hasAsked = false;
     }
     return this.#update();
   }

@@ -9,11 +9,12 @@ const REMEMBERED = 40;  // strips
 const FORMATS = { gif: "GIF", webp: "WebP", png: "APNG", mp4: "MP4" };
 
 export class Strip {
-  #known = new Map();  // id of a picture -> its steps [{step, preview}], or null while they are fetched
+  #known = new Map();  // id of a picture -> {steps: [{step, preview}], total, last_branch}, or null while they are fetched
   #picture = null;
   #at = null;  // index into the steps; null: the finished picture
 
-  /** `does`: {look(): another step is shown, branch(step): go on from there; null where that is not possible}. */
+  /** `does`: {look(): another step is shown, branch(step): go on from there, null where that is
+      not possible; canBranch(): whether it is from the picture on display}. */
   constructor(kind, does) {
     this.does = does;
     this.track = h("div", {
@@ -35,7 +36,7 @@ export class Strip {
   }
 
   get #steps() {
-    return this.#known.get(this.#picture?.id) ?? [];
+    return this.#known.get(this.#picture?.id)?.steps ?? [];
   }
 
   /** The strip of a picture; of none when nothing or a job at work is on display. */
@@ -51,7 +52,7 @@ export class Strip {
   async #fetch(id) {
     this.#known.set(id, null);
     try {
-      this.#known.set(id, (await getSteps(id)).steps);
+      this.#known.set(id, await getSteps(id));
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       this.#known.delete(id);  // the status line says that the server is away
@@ -67,16 +68,16 @@ export class Strip {
     if (!steps.length) return;
     renewed(this.track, this.#picture.id, () => this.#frames(steps));
     renewed(this.save, this.#picture.id, () => this.#links());
-    const last = steps.at(-1).step;
-    const words = this.shown ? t("strip.step", { n: this.shown.step, total: last }) : t("strip.finished");
+    const { total, last_branch } = this.#known.get(this.#picture.id);
+    const words = this.shown ? t("strip.step", { n: this.shown.step, total }) : t("strip.finished");
     for (const [name, value] of Object.entries({ valuemin: 0, valuemax: steps.length, valuenow: this.#at ?? steps.length, valuetext: words })) {
       this.track.setAttribute(`aria-${name}`, String(value));
     }
     setText(this.told, words);
     for (const [i, frame] of [...this.track.children].entries()) frame.toggleAttribute("data-at", i === (this.#at ?? steps.length));
     this.back.hidden = !this.shown;
-    // At the last step there is nothing left to go on with.
-    if (this.branch) this.branch.hidden = !this.shown || this.shown.step >= last;
+    // At the last step, and in a second pass, there is nothing left to go on with.
+    if (this.branch) this.branch.hidden = !this.shown || this.shown.step > last_branch || !(this.does.canBranch?.() ?? true);
   }
 
   #frames(steps) {

@@ -10,6 +10,7 @@ import { toast } from "./toast.js";
 import { hasWord, sentence, t } from "./words.js";
 
 const AGAIN = 4000;  // ms between two looks while the tab is open
+const NEARLY = 4;  // px from the end of the log that are its end still
 
 class EaselSystem extends HTMLElement {
   #answer = null;
@@ -101,8 +102,11 @@ class EaselSystem extends HTMLElement {
     setText(this.told, this.#report);
     this.log.hidden = !this.#lines;
     if (!this.#lines) return;
-    setText(this.log, this.#lines.join("\n") || t("system.log.empty"));
-    this.log.scrollTop = this.log.scrollHeight;
+    const { scrollTop, clientHeight, scrollHeight } = this.log;
+    const text = this.#lines.join("\n") || t("system.log.empty");
+    if (this.log.textContent === text) return;
+    setText(this.log, text);
+    if (scrollTop + clientHeight >= scrollHeight - NEARLY) this.log.scrollTop = this.log.scrollHeight;
   }
 
   #dismiss() {
