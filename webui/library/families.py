@@ -189,7 +189,8 @@ def _attention_family(names: _Names) -> str:
 def _lora_family(names: _Names) -> str:
     if names.has(r"^lora_te2_|^text_encoder_2\."):
         return "sdxl"
-    return FAMILIES.get(names.width(r".*attn2[._](processor\.)?to_[kv]" + INWARD), "")
+    width = names.width(r".*attn2[._](processor\.)?to_[kv]" + INWARD)
+    return FAMILIES.get(width, "sd" if width else "")  # whatever a header says: its shapes fit no other checkpoint
 
 
 def is_embedding(shapes: Shapes) -> bool:
