@@ -41,7 +41,7 @@ def test_a_lora_tells_its_family_title_alias_and_words(tmp_path):
     ("shapes", "metadata", "family"),
     [
         # The embedded model's own say what other tools know them as; their shapes fit no Stable Diffusion 1.
-        ({name: (8, 256) for name in LORA}, {"ss_base_model_version": "sd_v1"}, "sd"),
+        (dict.fromkeys(LORA, (8, 256)), {"ss_base_model_version": "sd_v1"}, "sd"),
         (LORA, {}, "sd1"),
         (LORA_XL, {}, "sdxl"),
         ({"lora_unet_x_attn2_to_v.lora_down.weight": (4, 2048)}, {}, "sdxl"),
