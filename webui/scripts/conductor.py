@@ -128,7 +128,9 @@ class Conductor:
 
     def _checked(self, cell: Cell) -> NewCell:
         kind = cell.request.kind
-        request = self._parts.intake.request(kind, to_values(cell.request))
+        values = to_values(cell.request)
+        values.pop("wordings", None)  # drawn for each cell by its own seed
+        request = self._parts.intake.request(kind, values)
         return NewCell(place=cell.place, label=cell.label[:1000], kind=kind, values=to_values(request))
 
     def _made(self, picture: PictureRecord) -> Made:

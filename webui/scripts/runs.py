@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -160,7 +160,8 @@ class Runs:
             values = {"image": NOT_YET, **values}
         request = self._parts.intake.request(asked.kind, values, is_draft=is_draft)
         assert isinstance(request, PictureRequest)
-        return request, int(values.get("seed", -1)) < 0
+        # Each cell draws its own words: what was drawn here has only shown that it can be.
+        return replace(request, wordings={}), int(values.get("seed", -1)) < 0
 
     def _begun(
         self, asked: Asked, script: AnyScript, request: Request, open_seed: bool
