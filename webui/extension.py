@@ -33,7 +33,7 @@ from webui.params import Param, Parameter, parameters
 from webui.prompt.tags import Tag
 from webui.request_base import STRICT, Request
 from webui.requests import ImageToImage, Inpaint, PictureRequest, TextToImage
-from webui.script import Cell, Composed, Finished, Made, ScriptContext, ScriptHooks, changed, possible
+from webui.script import Cell, Composed, Finished, Made, ScriptContext, ScriptHooks, changed, check_count, possible
 from webui.sentences import Sentence
 from webui.upscale_request import Upscale
 
@@ -47,7 +47,8 @@ __all__ = [
     "EngineHooks", "Finished", "Grid", "Guidance", "ImageToImage", "Inpaint", "InvalidRequest", "Made", "NotFound",
     "Panel", "Param", "Parameter", "PictureRequest", "Request", "ScriptContext", "ScriptHooks", "Sentence",
     "ServerContext", "Step", "Tag", "TextToImage", "UnetInputs", "UnknownName", "Upscale", "UserError", "Weights",
-    "changed", "contextmanager", "draw_grid", "nullcontext", "options", "parameters", "possible", "replace",
+    "changed", "check_count", "contextmanager", "draw_grid", "nullcontext", "options", "parameters", "possible",
+    "replace",
 ]  # fmt: skip
 
 API = 1

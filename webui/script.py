@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from webui.errors import InvalidRequest
 from webui.params import Parameter
 from webui.registry import CHOICES
 from webui.request_base import Request
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OptionsType = TypeVar("OptionsType")
+MOST_CELLS = 10_000
+"""Of one run, over all its rounds."""
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 
@@ -126,6 +129,15 @@ class ScriptHooks(Generic[OptionsType]):
     def fill(self, option: str, kind: str) -> str:
         """The value of a fillable option that names everything possible, with the other options as they are."""
         raise NotImplementedError
+
+
+def check_count(cells: int) -> None:
+    """Raises `InvalidRequest` for more cells than a run may have; to be asked before any of them is built."""
+    if cells > MOST_CELLS:
+        raise InvalidRequest(
+            "This would be a run of {count} pictures or more; {most} are possible. Ask for fewer.",
+            count=f"{cells:,}", most=f"{MOST_CELLS:,}",
+        )  # fmt: skip
 
 
 def changed(request: AnyRequest, **values: Any) -> AnyRequest:

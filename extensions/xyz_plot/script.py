@@ -20,6 +20,7 @@ from webui.extension import (
     Request,
     ScriptHooks,
     changed,
+    check_count,
     draw_grid,
     options,
 )
@@ -82,6 +83,7 @@ class Script(ScriptHooks[Options]):
             return ()
         along = self._along(request)
         across, down, deep = (len(each.values) for each in along)
+        check_count(across * down * deep)
         self._check_size(request, across * down * deep)
         # The most expensive axis changes least often: it is the outermost.
         order = sorted((2, 1, 0), key=lambda place: -(axis.cost if (axis := along[place].axis) else 0.0))

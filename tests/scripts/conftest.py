@@ -58,7 +58,7 @@ class Asking:
 
     def __init__(self, name: str, folder: Path, *, open_seed: bool = False, **options: Any) -> None:
         self.pictures: dict[str, Image.Image] = {}
-        self.styles = PromptDesk(folder / "styles.csv")
+        self.styles = PromptDesk(folder / "styles.csv", folder / "wildcards")
         script, options_type = script_of(read_folder(ROOT / "extensions" / name))
         context = ScriptContext(
             fields=fields_of,

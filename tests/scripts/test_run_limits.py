@@ -1,7 +1,13 @@
 """Runs at their limits: prompts with drawn words, too many cells, full disks, scripts that fail before they begin."""
 
+from typing import Any
+
+import pytest
+
 from tests.scripts.conftest import Serve, wait_for
 from tests.scripts.test_runs import asked
+from webui.errors import InvalidRequest
+from webui.scripts.runs import Asked
 
 
 def test_each_cell_of_a_prompt_with_choices_draws_its_own_words(serving: Serve) -> None:
@@ -13,3 +19,43 @@ def test_each_cell_of_a_prompt_with_choices_draws_its_own_words(serving: Serve) 
         said = {cell["pictures"][0]["wording"]["prompt"] for cell in run["cells"]}
         assert 1 < len(said) <= 3, "the words follow each cell's seed"
         assert app.runs.plan(asked(options=options, prompt="a {red|green} cat"))["cells"] == 8
+
+
+def too_many() -> list[Asked]:
+    lines = asked("prompts_from_file", {"text": "a\n" * 20_000})
+    plot = {"x_axis": "seed", "x_values": "1-200", "y_axis": "num_inference_steps", "y_values": "1-100"}
+    return [lines, asked(options=plot)]
+
+
+def test_a_run_of_too_many_cells_is_refused_before_one_is_built(
+    serving: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(start=False) as app:
+        for wrong in too_many():
+            with pytest.raises(InvalidRequest, match="10,000 are possible"):
+                app.runs.plan(wrong)
+            with pytest.raises(InvalidRequest, match="10,000 are possible"):
+                app.runs.submit(wrong)
+        script = app.runs._parts.scripts.find("loopback").script
+        monkeypatch.setattr(script, "count", lambda *_: 10_001)
+        monkeypatch.setattr(script, "kinds", ("txt2img",))
+        monkeypatch.setattr(script, "following", lambda *_: [])
+        with pytest.raises(InvalidRequest, match="10,000 are possible"):
+            app.runs.submit(asked("loopback", {}))
+        assert app.runs.listed() == []
+
+
+def test_a_run_that_grows_beyond_the_limit_has_failed_and_says_so(
+    serving: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as app:
+        script = app.runs._parts.scripts.find("xyz_plot").script
+        following = script.following
+
+        def more(self: Any, request: Any, finished: Any) -> Any:
+            return [*following(self, request, ())] * 5001 if finished else following(self, request, ())
+
+        monkeypatch.setattr(script, "following", more)
+        run = wait_for(app, app.runs.submit(asked()).id)
+        assert run["state"] == "failed"
+        assert "10,000 are possible" in run["error"]["text"]

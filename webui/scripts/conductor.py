@@ -23,7 +23,7 @@ from webui.jobs.records import JobRecord, PictureRecord
 from webui.jobs.store import JobStore
 from webui.metadata import encode_png, generation_parameters, infotext
 from webui.requests import PictureRequest, to_values
-from webui.script import Cell, Composed, Finished, Made
+from webui.script import Cell, Composed, Finished, Made, check_count
 from webui.scripts.records import CellRecord, RunRecord, RunState
 from webui.scripts.shelf import AnyScript, ScriptShelf
 from webui.scripts.store import NewCell, RunStore
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 IN_QUEUE = 4
 """Cells of a run that stand in the queue at once: what others ask for meanwhile waits for these and no more."""
-MOST_CELLS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,8 @@ class Conductor:
             script = self._parts.scripts.make(run.script, run.kind, run.options, open_seed=run.open_seed)
             finished = self.finished(cells)
             following = script.following(run.request, finished)
-            if following and len(cells) + len(following) <= MOST_CELLS:
+            if following:
+                check_count(len(cells) + len(following))
                 self._store.add_cells(run.id, self.checked(following))
                 return run
             if not any(cell.pictures for cell in finished):

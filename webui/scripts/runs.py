@@ -20,6 +20,7 @@ from webui.jobs.records import JobRecord
 from webui.jobs.scheduler import Scheduler
 from webui.request_base import Request
 from webui.requests import REQUESTS, PictureRequest, to_values
+from webui.script import Cell, check_count
 from webui.scripts.conductor import Conductor, Parts
 from webui.scripts.records import CellRecord, RunRecord, RunState
 from webui.scripts.shelf import AnyScript
@@ -98,8 +99,8 @@ class Runs:
         request, open_seed = self._request(asked, is_draft=True)
         script = self._parts.scripts.make(asked.script, asked.kind, asked.options, open_seed=open_seed)
         try:
-            cells = self._guarded(asked.script, lambda: list(script.following(request, ())))
-            return plan_json(request, cells, script.count(request), self._estimates)
+            cells, count = self._guarded(asked.script, lambda: self._planned(script, request))
+            return plan_json(request, cells, count, self._estimates)
         except NotFound:
             if NOT_YET not in request.inputs:
                 raise
@@ -163,16 +164,24 @@ class Runs:
         # Each cell draws its own words: what was drawn here has only shown that it can be.
         return replace(request, wordings={}), int(values.get("seed", -1)) < 0
 
+    @staticmethod
+    def _planned(script: AnyScript, request: Request) -> tuple[list[Cell], int]:
+        """The first cells of a run, and how many there will be. Raises `InvalidRequest` for too many."""
+        cells, count = list(script.following(request, ())), script.count(request)
+        check_count(max(len(cells), count))
+        return cells, count
+
     def _begun(
         self, asked: Asked, script: AnyScript, request: Request, open_seed: bool
     ) -> tuple[NewRun, list[NewCell]]:
-        cells = self._conductor.checked(script.following(request, ()))
+        planned, count = self._planned(script, request)
+        cells = self._conductor.checked(planned)
         if not cells:
             raise InvalidRequest("There is nothing to make: the script names no picture at all.")
         known = self._parts.scripts.find(asked.script)
         new = NewRun(
             script=known.name, title=known.title, kind=asked.kind, values=to_values(request),
-            options=dict(asked.options), open_seed=open_seed, total=max(len(cells), script.count(request)),
+            options=dict(asked.options), open_seed=open_seed, total=max(len(cells), count),
             columns=script.columns(request),
         )  # fmt: skip
         return new, cells
