@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from tests.farm import wait_until
 from tests.scripts.conftest import Serve, wait_for
-from tests.scripts.test_runs import asked
-from webui.errors import InvalidRequest
+from tests.scripts.test_runs import asked, is_at_work
+from webui.errors import CannotSaveInput, CannotStore, InvalidRequest
+from webui.scripts import runs
 from webui.scripts.runs import Asked
 
 
@@ -59,3 +61,49 @@ def test_a_run_that_grows_beyond_the_limit_has_failed_and_says_so(
         run = wait_for(app, app.runs.submit(asked()).id)
         assert run["state"] == "failed"
         assert "10,000 are possible" in run["error"]["text"]
+
+
+def test_a_run_goes_on_when_the_full_disk_has_room_again(serving: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SECONDS_BETWEEN_ATTEMPTS", 0.05)
+    with serving() as app:
+        conductor, refused = (
+            app.runs._conductor,
+            [CannotStore("jobs.db", "full"), CannotSaveInput("inputs", OSError(28, "full"))],
+        )
+        queue, compose = conductor._queue, conductor._compose
+
+        def full_first(done: Any) -> Any:
+            def step(*given: Any) -> Any:
+                if refused:
+                    raise refused.pop()
+                return done(*given)
+
+            return step
+
+        monkeypatch.setattr(conductor, "_queue", full_first(queue))
+        run_id = app.runs.submit(asked()).id
+        assert wait_for(app, run_id)["state"] == "done"
+        refused[:] = [CannotSaveInput("inputs", OSError(28, "full"))]
+        monkeypatch.setattr(conductor, "_compose", full_first(compose))
+        monkeypatch.setattr(conductor, "_queue", queue)
+        assert wait_for(app, app.runs.submit(asked()).id)["state"] == "done"
+        assert refused == []
+
+
+def test_a_run_that_is_resumed_while_it_is_still_pausing_loses_no_cell(serving: Serve) -> None:
+    with serving(step_seconds=0.2) as app:
+        run_id = app.runs.submit(asked()).id
+        wait_until(lambda: is_at_work(app, run_id), "the run to begin")
+        app.runs.pause(run_id)
+        app.runs.resume(run_id)
+        assert wait_for(app, run_id)["state"] == "done"
+
+
+def test_a_run_whose_job_a_killed_server_left_paused_goes_on(serving: Serve) -> None:
+    with serving(start=False) as app:
+        run_id = app.runs.submit(asked()).id
+        app.runs.pause(run_id)
+        with app.store.write() as sql:
+            sql.execute("UPDATE runs SET state = 'running'")
+    with serving() as app:
+        assert wait_for(app, run_id)["state"] == "done"

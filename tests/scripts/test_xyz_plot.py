@@ -79,7 +79,7 @@ def test_wrong_values_are_refused_with_what_is_possible(plot: Make, axis: str, t
 @pytest.mark.parametrize("kind", ["txt2img", "img2img", "inpaint"])
 def test_every_field_and_every_option_is_an_axis(plot: Make, kind: str) -> None:
     named = plot().script.choices(kind)["x_axis"]
-    fields = {name for name in parameters(REQUESTS[kind]) if name not in ("image", "mask", "extensions")}
+    fields = {name for name in parameters(REQUESTS[kind]) if name not in ("image", "mask", "extensions", "branch_from")}
     assert fields | {"film.amount", "prompt_sr", "prompt_order", "styles", "size"} == named.keys() - {""}
     assert named["num_inference_steps"] == "Sampling steps"
 

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from webui.contract import Signal
-from webui.errors import CannotSave, CannotStore, Conflict, InvalidRequest, NotFound, UnknownName, UserError
+from webui.errors import Conflict, InvalidRequest, NotFound, UnknownName, UserError
+from webui.events import JobState
 from webui.jobs.estimates import Estimates
 from webui.jobs.hub import ENDING, Frame, Hub, Subscription
 from webui.jobs.records import JobRecord
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_ATTEMPTS = 2.0
 """While a full disk keeps a run from going on."""
+PAUSE_AFTER_DEFECT = 0.2
+FULL = 507
+"""Status of the errors that say that a disk is full: what met one is tried again."""
 NEWEST = 50
 """Runs that are looked at for what an earlier server did not get round to."""
 NOT_YET = "0" * 32
@@ -63,6 +67,8 @@ class Runs:
         self._closing = threading.Event()
         self._has_trouble = False
         """Whether a full disk has kept a run from going on."""
+        self._pausing: set[str] = set()
+        """Jobs of resumed runs that were still about to pause: they are resumed as soon as they have paused."""
         self._subscription: Subscription | None = None
         self._thread = threading.Thread(target=self._follow, name="runs of scripts", daemon=True)
 
@@ -135,8 +141,7 @@ class Runs:
         with self._lock:
             run = self._changed(run_id, (RunState.PAUSED,), RunState.RUNNING)
             for job in reversed(self._active_jobs(run_id)):  # each goes to the front of the queue
-                with suppress(Conflict):
-                    self._scheduler.resume(job.id)
+                self._resume_job(job.id)
             self._advance(run)
         return run
 
@@ -196,6 +201,13 @@ class Runs:
             log.exception("script %s failed", script)
             raise self._parts.scripts.guard(script, error) from error
 
+    def _resume_job(self, job_id: str) -> None:
+        try:
+            self._scheduler.resume(job_id)
+        except Conflict:  # it waits already, or runs and has not answered yet to what it was told
+            if self._parts.jobs.job(job_id).state is JobState.RUNNING:
+                self._pausing.add(job_id)
+
     def _tell(self, run_id: str, when: Sequence[RunState], state: RunState, signal: Signal) -> RunRecord:
         with self._lock:
             run = self._changed(run_id, when, state)
@@ -244,25 +256,32 @@ class Runs:
     def _follow(self) -> None:
         self._try(self._settle)
         while not self._closing.is_set() and self._subscription is not None:
-            frame = self._subscription.get(SECONDS_BETWEEN_ATTEMPTS)
-            if frame is not None or self._has_trouble:
-                self._try(partial(self._take, frame))
+            self._try(partial(self._listen, self._subscription))
+
+    def _listen(self, subscription: Subscription) -> None:
+        frame = subscription.get(SECONDS_BETWEEN_ATTEMPTS)
+        if frame is not None or self._has_trouble:
+            self._take(frame)
 
     def _try(self, step: Callable[[], None]) -> None:
         """What fails must not end the thread."""
         try:
             step()
-        except (CannotStore, CannotSave) as error:
-            log.error("%s", error)
-            self._has_trouble = True
-        except Exception:  # a defect of ours
-            log.exception("a run could not be moved on")
+        except Exception as error:
+            if isinstance(error, UserError) and error.status == FULL:
+                log.error("%s", error)
+                self._has_trouble = True
+            else:  # a defect of ours
+                log.exception("a run could not be moved on")
+                self._closing.wait(PAUSE_AFTER_DEFECT)
 
     def _settle(self) -> None:
         """Move on what an earlier server has left, and tell the jobs of its other runs what they were not told."""
         for state, signal in ((RunState.PAUSED, Signal.PAUSE), (RunState.CANCELLED, Signal.CANCEL)):
             for run in self._store.runs((state,), NEWEST):
                 self._signal_all(run.id, signal)
+        for run in self._store.runs((RunState.RUNNING,), NEWEST):
+            self._pausing |= {job.id for job in self._active_jobs(run.id) if job.state is JobState.PAUSED}
         self._advance_all()
 
     def _take(self, frame: Frame | None) -> None:
@@ -272,11 +291,26 @@ class Runs:
             run_id = self._store.run_of_job(frame["job"])
             if run_id is not None:
                 self._move_on(run_id)
+        elif frame["kind"] == "paused":
+            self._resume_late()
+
+    def _resume_late(self) -> None:
+        """Jobs that paused only after their run had been resumed."""
+        with self._lock:
+            for job in self._parts.jobs.jobs_named(sorted(self._pausing)):
+                run_id = self._store.run_of_job(job.id)
+                if job.state is JobState.PAUSED and run_id is not None:
+                    if self._store.run(run_id).state is RunState.RUNNING:
+                        self._scheduler.resume(job.id)
+                    self._pausing.discard(job.id)
+                elif job.state.is_final:
+                    self._pausing.discard(job.id)
 
     def _advance_all(self) -> None:
         self._has_trouble = False
+        self._try(self._resume_late)
         for run in reversed(self._store.runs((RunState.RUNNING,), 1000)):
-            self._move_on(run.id)
+            self._try(partial(self._move_on, run.id))  # one that cannot go on keeps no other from it
 
     def _move_on(self, run_id: str) -> None:
         with self._lock:
@@ -289,5 +323,10 @@ class Runs:
     def _advance(self, run: RunRecord) -> None:
         try:
             self._conductor.advance(run)
+        except UserError as error:
+            if error.status != FULL:
+                raise
+            log.error("%s", error)
+            self._has_trouble = True  # the thread tries again
         finally:
             self._announce(self._store.run(run.id))
