@@ -1,7 +1,7 @@
 """Every combination of a prompt's parts: the first is always there, each of the others with and without."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from PIL import Image
@@ -17,6 +17,7 @@ from webui.extension import (
     PictureRequest,
     Request,
     ScriptHooks,
+    changed,
     draw_grid,
     options,
 )
@@ -103,7 +104,7 @@ class Script(ScriptHooks[Options]):
         parts = [*chosen, matrix.first] if self.options.at_start else [matrix.first, *chosen]
         prompt = JOINTS[self.options.joined_by].join(parts)
         seed = request.seed + (combination if self.options.different_seeds else 0)
-        made = replace(
+        made = changed(
             request,
             prompt=prompt if self.options.prompt == "positive" else request.prompt,
             negative_prompt=prompt if self.options.prompt == "negative" else request.negative_prompt,

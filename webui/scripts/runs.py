@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from webui.contract import Signal
 from webui.errors import Conflict, InvalidRequest, NotFound, UnknownName, UserError
 from webui.events import JobState
@@ -23,6 +25,7 @@ from webui.request_base import Request
 from webui.requests import REQUESTS, PictureRequest, to_values
 from webui.script import Cell, check_count
 from webui.scripts.conductor import Conductor, Parts
+from webui.scripts.context import NOT_YET
 from webui.scripts.records import CellRecord, RunRecord, RunState
 from webui.scripts.shelf import AnyScript
 from webui.scripts.store import ACTIVE, NewCell, NewRun, RunStore
@@ -38,9 +41,6 @@ FULL = 507
 """Status of the errors that say that a disk is full: what met one is tried again."""
 NEWEST = 50
 """Runs that are looked at for what an earlier server did not get round to."""
-NOT_YET = "0" * 32
-"""Stands for a picture that is not uploaded yet, in the plan of a run."""
-
 Answer = TypeVar("Answer")
 
 
@@ -103,7 +103,7 @@ class Runs:
         A picture that is not uploaded yet may be missing in the values. Where all depends on it, all is None.
         """
         request, open_seed = self._request(asked, is_draft=True)
-        script = self._parts.scripts.make(asked.script, asked.kind, asked.options, open_seed=open_seed)
+        script = self._parts.scripts.make(asked.script, asked.kind, asked.options, open_seed=open_seed, is_plan=True)
         try:
             cells, count = self._guarded(asked.script, lambda: self._planned(script, request))
             return plan_json(request, cells, count, self._estimates)
@@ -192,11 +192,19 @@ class Runs:
         return new, cells
 
     def _guarded(self, script: str, ask: Callable[[], Answer]) -> Answer:
-        """A script is somebody else's program: whatever it ends with is told in words."""
+        """A script is somebody else's program: whatever it ends with is told in words.
+
+        Values that it cannot make a request of are the fault of who asks: they are never held against the script.
+        """
         try:
             return ask()
         except UserError:
             raise
+        except (ValidationError, OverflowError) as error:
+            log.info("script %s was given impossible values", script, exc_info=True)
+            raise InvalidRequest(
+                "The script can make no pictures with these values: {reason}", reason=str(error)[:200]
+            ) from error
         except Exception as error:
             log.exception("script %s failed", script)
             raise self._parts.scripts.guard(script, error) from error
