@@ -4,21 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from PIL import Image
-
 from webui.extension import (
     Cell,
     Composed,
     Finished,
     Grid,
     InvalidRequest,
-    NotFound,
     Param,
     PictureRequest,
     Request,
     ScriptHooks,
     changed,
     draw_grid,
+    opened,
     options,
 )
 
@@ -82,7 +80,7 @@ class Script(ScriptHooks[Options]):
         names = ["\n".join(matrix.chosen(combination)) or NOTHING_MORE for combination in range(columns)]
         beside = ["\n".join(matrix.chosen(row * columns)) or NOTHING_MORE for row in range(rows)]
         grid = Grid(
-            cells=[_picture(cell) for cell in finished],
+            cells=[pictures[0] if pictures else None for pictures in opened(finished)],
             columns=columns,
             over=names if columns > 1 else [],
             beside=beside if rows > 1 else [],
@@ -113,10 +111,3 @@ class Script(ScriptHooks[Options]):
             batch_size=1,
         )
         return Cell(request=made, label=", ".join(chosen) or NOTHING_MORE)
-
-
-def _picture(cell: Finished) -> Image.Image | None:
-    try:
-        return cell.pictures[0].open() if cell.pictures else None
-    except NotFound:
-        return None
