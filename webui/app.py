@@ -102,6 +102,7 @@ class App:
             self.library, self.options, self.inputs, self.prompts, self.upscalers, self.extensions.checked
         )
         self._engines_may_start = threading.Event()
+        saving = Saving(lambda: self.options.current)
         self.scheduler = Scheduler(
             self.store,
             self.inputs,
@@ -113,12 +114,13 @@ class App:
             announce_status=self._announce_status,
             models_changed=self.refresh_models,
             witness=self._witness,
-            saving=Saving(lambda: self.options.current),
+            saving=saving,
         )
         contexts = Contexts(self.library, self.prompts, self.inputs, self.extensions, self.upscalers)
         parts = Parts(
-            jobs=self.store, outputs=self.outputs, intake=self.intake, scripts=ScriptShelf(self.extensions, contexts),
-            submit=self._submit_cell, read=self.picture_content, is_deleted=lambda name: name in self.gallery.trash.ids,
+            jobs=self.store, outputs=self.outputs, saving=saving, intake=self.intake,
+            scripts=ScriptShelf(self.extensions, contexts), submit=self._submit_cell, read=self.picture_content,
+            is_deleted=lambda name: name in self.gallery.trash.ids,
         )  # fmt: skip
         self.runs = Runs(parts, self.scheduler, self.hub, self.estimates)
         self.options.follow(self._options_changed)
