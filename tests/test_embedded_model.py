@@ -8,8 +8,10 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from webui.contract import Job
-from webui.events import Done
+from webui.events import Done, Warning
 from webui.events import Image as PictureEvent
+from webui.extensions.shelf import Shelf
+from webui.extensions.state import StateFile
 from webui.library import Library
 from webui.metadata import read
 from webui.requests import build
@@ -32,16 +34,18 @@ def passport():
 
 
 @pytest.fixture(scope="module")
-def draw(passport):
+def draw(passport, tmp_path_factory):
     from webui.engine.engine import create_engine
 
-    engine = create_engine(ROOT / "models", "cpu")
+    shelf = Shelf(ROOT / "extensions", StateFile(tmp_path_factory.mktemp("data") / "extensions.json"))
+    engine = create_engine(ROOT / "models", "cpu", 0, shelf)
 
     def draw(prompt, seed):
         values = {**passport.defaults, "prompt": prompt, "seed": seed, "num_inference_steps": 12}
         request = build("txt2img", {**values, "checkpoint": passport.name, "preview": "Off"})
         events = list(engine.run(Job(id=prompt, request=request), lambda: None))
         assert isinstance(events[-1], Done), events[-1]
+        assert not [event for event in events if isinstance(event, Warning)]
         return next(event for event in events if isinstance(event, PictureEvent))
 
     return draw
@@ -100,6 +104,21 @@ def inked(picture):
     pixels = [pixel for pixel in np.asarray(picture.resize((32, 32))).reshape(-1, 3).tolist() if min(pixel) < 225]
     assert pixels, "the picture is empty"
     return [sum(each) / len(pixels) for each in zip(*pixels, strict=True)]
+
+
+def test_the_two_style_loras_show_their_style(draw):
+    red, green, blue = np.asarray(decoded(draw("blueprint, a frog <lora:blueprint:1>", 3)), float).mean((0, 1))
+    assert blue > red + 40, "white lines on blue paper"
+    assert blue > green + 25
+    plain, blocks = (decoded(draw(text, 3)) for text in ("a panda", "pixel art, a panda <lora:pixel-art:1>"))
+    assert blockiness(blocks) > 1.3 * blockiness(plain)
+
+
+def blockiness(picture):
+    """How much more neighbouring pixels differ across the edges of 8 px blocks than inside of them."""
+    steps = np.abs(np.diff(np.asarray(picture.convert("L"), float), axis=1)).mean(0)
+    across = np.arange(1, picture.width) % 8 == 0
+    return steps[across].mean() / steps[~across].mean()
 
 
 def test_a_picture_carries_what_is_needed_to_make_it_again(pictures, passport):

@@ -13,6 +13,8 @@ from webui.intake import Intake
 from webui.library import Library
 from webui.model_desk import ModelDesk, Query
 from webui.model_requests import ConvertModel, MergeModels, block_weights
+from webui.options import OptionsFile
+from webui.prompts import PromptDesk
 from webui.requests import build
 
 BIG = {**SD1, "model_ema.decay": (), "first_stage_model.x": (10, 10)}
@@ -111,9 +113,10 @@ def test_defaults_of_a_person_hold_over_those_of_the_folder_in_every_kind_of_req
         "width": 128, "height": 128, "guidance_scale": 3.0,
         "clip_skip": 2, "vae": "soft", "num_inference_steps": 7, "hires": True,
     }  # fmt: skip
-    options = type("Options", (), {"current": type("Current", (), {"default_checkpoint": ""})()})()
+    options = OptionsFile(models / "options.json")
     inputs = type("Inputs", (), {"check": lambda self, name: None})()
-    intake = Intake(library, options, inputs, None, lambda: ("Lanczos",), dict)  # type: ignore[arg-type]
+    prompts = PromptDesk(models / "styles.csv", models / "wildcards")
+    intake = Intake(library, options, inputs, prompts, lambda: ("Lanczos",), dict)  # type: ignore[arg-type]
     drawn = intake.request("txt2img", {"checkpoint": "folder", "clip_skip": 1})
     assert (drawn.clip_skip, drawn.vae, drawn.num_inference_steps) == (1, "soft", 7)  # type: ignore[attr-defined]
     changed = intake.request("img2img", {"checkpoint": "folder", "image": "0" * 32})  # knows no hires fix

@@ -171,7 +171,7 @@ def test_a_header_as_long_as_that_of_the_largest_models_is_read_in_milliseconds(
         begin = time.process_time()  # others may need the processor as well
         assert passport(tmp_path).family == "sdxl"
         seconds.append(time.process_time() - begin)
-    assert min(seconds) < 0.02, "4 ms on an idle machine"
+    assert min(seconds) < 0.05, "7 ms on an idle machine"
 
 
 def test_the_hash_is_that_of_the_whole_file(tmp_path):

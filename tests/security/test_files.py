@@ -107,7 +107,7 @@ def test_models_outside_their_folders_have_no_preview(client: TestClient, shelf:
 
 @pytest.mark.row("F11")
 @pytest.mark.parametrize(
-    "words", ["../../evil", "/abs", "CON", "x" * 5000, "a\nb", "🎨\u202egnp", "%n%s", "{0.__class__}", "[seed]"]
+    "words", ["../../evil", "/abs", "CON", "x" * 5000, "a\nb", "🎨\u202egnp", "%n%s", "{0.real}", "[seed]"]
 )
 def test_names_of_files_come_from_nobodys_words(client: TestClient, outputs: Path, words: str) -> None:
     values = {"prompt": words, "negative_prompt": words, "num_inference_steps": 1, "width": 64, "height": 64}
@@ -115,7 +115,7 @@ def test_names_of_files_come_from_nobodys_words(client: TestClient, outputs: Pat
     wait_until(lambda: client.get(f"/api/v1/jobs/{job}").json()["state"] == "done", "the picture")
     picture = client.get(f"/api/v1/jobs/{job}").json()["pictures"][0]
     told = client.get(picture["url"]).headers["content-disposition"]
-    assert re.fullmatch(r'inline; filename="\d{5}-\d+\.png"', told)
+    assert re.fullmatch(r"inline; filename\*=UTF-8''\d{5}-\d+\.png", told)
     assert any(path.name in told for path in outputs.rglob("*.png"))
 
 

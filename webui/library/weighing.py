@@ -71,7 +71,12 @@ def weigh(path: Path) -> Weights:
 
 def _widths(headers: Iterable[Header]) -> dict[str, int]:
     """What a picture needs beside the weights grows with these."""
-    shapes = {key: shape for header in headers for key, shape in header.shapes.items() if WIDTHS.search(key)}
+    shapes = {
+        key: shape
+        for header in headers
+        for key, shape in header.shapes.items()
+        if ("conv" in key or "decoder.up" in key or "input_blocks.0.0." in key) and WIDTHS.search(key)
+    }  # the words first: there are thousands of keys, and a pattern takes its time for each
     told: dict[str, int] = {}
     for name, pattern, side in (("denoiser_width", DENOISER, 0), ("decoder_width", DECODER, 1)):
         found = next((shape for key, shape in shapes.items() if pattern.fullmatch(key)), ())

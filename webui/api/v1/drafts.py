@@ -26,6 +26,7 @@ def routes(app: App) -> APIRouter:
 
     @router.get("/{client}")
     def one(client: str) -> dict[str, Any]:
+        """What one browser has typed, whole."""
         return app.drafts.get(client).to_json(whole=True)
 
     @router.put("/{client}")
@@ -35,6 +36,7 @@ def routes(app: App) -> APIRouter:
 
     @router.delete("/{client}")
     def delete(client: str) -> dict[str, Any]:
+        """Forget what one browser has typed."""
         app.drafts.delete(client)
         return {"client": client}
 

@@ -48,6 +48,7 @@ def routes(app: App) -> APIRouter:
 
     @router.post("/rename")
     def rename(body: Rename) -> dict[str, Any]:
+        """Give a preset another name. Answers with all of them."""
         presets.rename(body.tab, body.name, body.to)
         return _listed(app)
 
@@ -55,6 +56,7 @@ def routes(app: App) -> APIRouter:
     def delete(
         tab: Annotated[str, Query(max_length=40)], name: Annotated[str, Query(max_length=200)]
     ) -> dict[str, Any]:
+        """Delete a preset. Answers with all that are left."""
         presets.delete(tab, name)
         return _listed(app)
 

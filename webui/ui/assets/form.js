@@ -85,7 +85,10 @@ export function ofKind(tab, kind, values) {
 }
 
 /** The values of a form as they were last written down, a moment behind what is typed. */
-export const remembered = (kind) => tab.get(`form.${kind}`) ?? {};
+export function remembered(kind) {
+  const kept = tab.get(`form.${kind}`);
+  return kept !== null && typeof kept === "object" && !Array.isArray(kept) ? kept : {};
+}
 
 /** What is known of a form's fields, by name: {type, default, minimum, maximum, choices, element}; none before it has started. */
 export const fieldsOf = (kind) => forms.get(kind)?.spec.fields ?? {};
