@@ -75,7 +75,7 @@ class App:
         except BaseException:
             self._lock.close()
             raise
-        self.estimates = Estimates(self.store)
+        self.estimates, saving = Estimates(self.store), Saving(lambda: self.options.current)
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved", self.store.names_of)
         self.strips = Strips(settings.data_dir / "strips", lambda: self.options.current.strip_megabytes)
         self.hub = Hub(self._snapshot)
@@ -102,7 +102,6 @@ class App:
             self.library, self.options, self.inputs, self.prompts, self.upscalers, self.extensions.checked
         )
         self._engines_may_start = threading.Event()
-        saving = Saving(lambda: self.options.current)
         self.scheduler = Scheduler(
             self.store,
             self.inputs,

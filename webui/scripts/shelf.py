@@ -73,7 +73,7 @@ class ScriptShelf:
                 "{title} takes requests of these kinds: {kinds}, not {kind}.",
                 title=known.title, kinds=", ".join(known.script.kinds), kind=kind[:80],
             )  # fmt: skip
-        told = construct(known.options, options)
+        told: Any = construct(known.options, options)
         try:
             return known.script(told, self._context(open_seed, is_plan))
         except UserError:
@@ -86,7 +86,8 @@ class ScriptShelf:
 
         One that fails when it is asked is left out, and its card says why.
         """
-        return [told for known in list(self.all().values()) if (told := self._told(known)) is not None]
+        every = [self._told(known) for known in list(self.all().values())]
+        return [told for told in every if told is not None]
 
     def _told(self, known: Known) -> dict[str, Any] | None:
         try:
