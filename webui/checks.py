@@ -38,8 +38,8 @@ PARTS = (
     ("pytest, without torch and browser", ["-m", "not torch and not browser", "-n", "3", *SIDE_BY_SIDE]),
     # These compute on one thread each.
     ("pytest, with torch", ["-m", "torch and not browser", "-n", "2", *SIDE_BY_SIDE]),
-    # A server, its engine and a browser take turns: two of each.
-    ("pytest, with a browser", ["-m", "browser", "-n", "2", *SIDE_BY_SIDE]),
+    # A server, its engine and a browser: two of each would get in each other's way on two cores.
+    ("pytest, with a browser", ["-m", "browser", "-p", "no:xdist"]),
 )
 MEMORY = Path("/dev/shm")
 ROOMY_BYTES = 4 * 2**30
