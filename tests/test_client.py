@@ -1,12 +1,15 @@
 """The Python client against a real server at a real port, and the commands that use it."""
 
+import contextlib
 import io
 import json
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +161,27 @@ def test_generate_asks_the_server_that_runs_on_its_data_folder(settings: Setting
     assert app.store.count(JobState.DONE) == before + 1
     with Image.open(written[0]) as picture:
         assert picture.size == (64, 64)
+
+
+def test_waiting_ends_in_time_also_where_nothing_but_signs_of_life_arrives() -> None:
+    class Silent(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(40):
+                    self.wfile.write(b": still here\n\n")
+                    time.sleep(0.25)
+
+        def log_message(self, *told: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Silent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    begin = time.monotonic()
+    with pytest.raises(TimeoutError, match="not over after 1"):
+        Client(f"http://127.0.0.1:{server.server_port}").wait("x", timeout=1.0)
+    assert time.monotonic() - begin < 5
+    server.shutdown()
+    server.server_close()

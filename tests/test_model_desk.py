@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.header_only import LORA, SD1, SDXL, VAE, write_checkpoint, write_safetensors, write_tensors
-from webui.errors import CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
+from webui.errors import CannotSaveModel, CheckpointError, Conflict, InvalidRequest, NotFound, UnknownName
 from webui.intake import Intake
 from webui.library import Library
 from webui.model_desk import ModelDesk, Query
@@ -271,3 +271,50 @@ def test_a_page_of_20_000_models_is_found_quickly(tmp_path: Path) -> None:
     found = desk.search(Query(text="0012", shelf="loras"), 0, 100)
     assert time.process_time() - begin < 1.0
     assert found["total"] == 67 * 11
+
+
+def test_names_of_results_fit_into_a_file_system(models: Path) -> None:
+    korean = "그림" * 40
+    for name in ("하나", "둘"):
+        write_tensors(models / f"checkpoints/{name}{korean[:60]}.safetensors", SD1)
+    desk = desk_of(models)
+    wanted = {"primary": f"하나{korean[:60]}.safetensors", "secondary": f"둘{korean[:60]}.safetensors"}
+    made = desk.settle("merge-models", wanted)
+    assert isinstance(made, MergeModels)
+    assert made.name.startswith("0.7(하나그림")
+    assert len(made.name.encode()) <= 200
+    with pytest.raises(InvalidRequest, match="too long"):
+        desk.settle("merge-models", {**wanted, "name": korean})
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999999}", "(", "(" * 150 + ")" * 50])
+def test_what_is_no_regular_expression_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidRequest, match="regular expression"):
+        build("merge-models", {"primary": "a", "secondary": "b", "discard": pattern})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"seed": 1}, {"variation_seed": 1}, {"hires_prompt": "x"}, {"hires_negative_prompt": "x"}, {"branch_step": 1}],
+)
+def test_what_belongs_to_one_picture_is_no_default_of_a_checkpoint(models: Path, value: dict[str, object]) -> None:
+    with pytest.raises(UnknownName):
+        desk_of(models).keep_defaults("checkpoints", "folder", value)
+    panel = (Path(__file__).parents[1] / "webui/ui/assets/models-panel.js").read_text("utf-8")
+    assert f'"{next(iter(value))}"' in panel.partition("const NOT_KEPT = [")[2].partition("]")[0]
+
+
+def test_a_model_that_cannot_be_thrown_away_leaves_nothing_in_the_trash(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = desk_of(models)
+
+    def refuse(path: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", refuse)
+        with pytest.raises(CannotSaveModel):
+            desk.throw_away("loras", "cat")
+    assert desk.trash.all() == []
+    assert list((models / ".trash").iterdir()) == []

@@ -247,8 +247,7 @@ class App:
         """Raises what `submit` would raise, and makes no job."""
         if kind not in REQUESTS:
             raise UnknownName("kind of job", kind, REQUESTS)
-        values = self.intake.styled(kind, values, styles)
-        self._training(kind, values) if kind in TRAIN_REQUESTS else self.intake.request(kind, values)
+        self._settled(kind, self.intake.styled(kind, values, styles))
 
     def take_up_again(self, job_id: str) -> JobRecord:
         """A new training that goes on where a failed one stopped. Raises `NotFound` or `Conflict`."""

@@ -8,6 +8,7 @@ Whatever the server refuses is raised as `Refused`, with the server's own senten
 """
 
 import json
+import math
 import time
 import urllib.error
 import urllib.request
@@ -113,9 +114,11 @@ class Client:
         """The job when it is over. Raises `Refused` when it failed, TimeoutError after `timeout` seconds."""
         job_id = job if isinstance(job, str) else job.id
         deadline = None if timeout is None else time.monotonic() + timeout
-        for _ in self.events(job_id):
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"job {job_id} is not over after {timeout} s")
+        try:
+            for _ in self._events(job_id, "", deadline):
+                _left(deadline)
+        except TimeoutError:
+            raise TimeoutError(f"job {job_id} is not over after {timeout} s") from None
         ended = self.job(job_id)
         if ended.error is not None:
             raise Refused(500, "JobFailed", ended.error)
@@ -123,17 +126,26 @@ class Client:
 
     def events(self, job_id: str, after: str = "") -> Iterator[Frame]:
         """What happens to a job until it is over: first the job itself. A lost connection is taken up again."""
+        return self._events(job_id, after, None)
+
+    def _events(self, job_id: str, after: str, deadline: float | None) -> Iterator[Frame]:
+        """Raises TimeoutError after `deadline`, also while nothing but signs of life arrives."""
         while True:
+            left = _left(deadline)
             try:
-                with self._open("GET", f"/jobs/{quote(job_id, safe='')}/events", after=after) as stream:
-                    for frame in _frames(stream):
+                path = f"/jobs/{quote(job_id, safe='')}/events"
+                with self._open("GET", path, after=after, timeout=left) as stream:
+                    for frame in _frames(stream, deadline):
                         after = frame.id
                         yield frame
                         if _is_last(frame):
                             return
             except (OSError, HTTPException):  # it broke in the middle; `_open` tells who cannot be reached at all
                 pass
-            time.sleep(LOOK_AGAIN)
+            except Unreachable:
+                _left(deadline)
+                raise
+            time.sleep(min(LOOK_AGAIN, _left(deadline)))
 
     # Pictures.
 
@@ -165,15 +177,16 @@ class Client:
             return json.load(answer)
 
     def _open(
-        self, method: str, path: str, content: bytes | None = None, kind: str = "", *, after: str = ""
-    ) -> HTTPResponse:
-        """Raises `Refused` with the server's sentence, or `Unreachable`."""
+        self, method: str, path: str, content: bytes | None = None, kind: str = "", *, after: str = "",
+        timeout: float = math.inf,
+    ) -> HTTPResponse:  # fmt: skip
+        """`timeout` only shortens the client's own. Raises `Refused` with the server's sentence, or `Unreachable`."""
         headers = self._headers | ({"Content-Type": kind} if content is not None else {})
         if after:
             headers["Last-Event-ID"] = after
         request = urllib.request.Request(f"{self.address}/api/v1{path}", content, headers, method=method)
         try:
-            answer: HTTPResponse = self._opener.open(request, timeout=self._timeout)
+            answer: HTTPResponse = self._opener.open(request, timeout=min(self._timeout, timeout))
         except urllib.error.HTTPError as error:
             raise _refused(error) from error
         except (OSError, HTTPException) as error:
@@ -189,10 +202,19 @@ def _refused(answer: urllib.error.HTTPError) -> Refused:
         return Refused(answer.code, "HttpError", Sentence("The server says: {reason}.", reason=str(answer.reason)))
 
 
-def _frames(stream: HTTPResponse) -> Iterator[Frame]:
+def _left(deadline: float | None) -> float:
+    """Seconds until then. Raises TimeoutError when there are none."""
+    left = math.inf if deadline is None else deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _frames(stream: HTTPResponse, deadline: float | None) -> Iterator[Frame]:
     """The events of a text/event-stream."""
     fields: dict[str, str] = {}
     for line in stream:
+        _left(deadline)
         name, _, value = line.decode().rstrip("\r\n").partition(": ")
         if name:
             fields[name] = value

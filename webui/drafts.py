@@ -69,7 +69,9 @@ class Drafts:
         path = self._path(client)
         draft = Draft(client=client, name=name.strip()[:LONGEST_NAME], saved=time.time(), forms=dict(forms))
         try:
-            content = json.dumps({"name": draft.name, "saved": draft.saved, "forms": draft.forms}, allow_nan=False)
+            told = {"name": draft.name, "saved": draft.saved, "forms": draft.forms}
+            content = json.dumps(told, allow_nan=False)
+            _check_written(told)
         except ValueError as error:
             raise InvalidRequest("A draft holds plain values only.") from error
         if len(content) > MOST_BYTES or len(forms) > MOST_FORMS:
@@ -103,7 +105,13 @@ class Drafts:
     def _read(path: Path) -> Draft | None:
         try:
             told = json.loads(path.read_text("ascii"))
+            _check_written(told)
             forms = {str(kind): dict(values) for kind, values in told["forms"].items()}
             return Draft(client=path.stem, name=str(told["name"]), saved=float(told["saved"]), forms=forms)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+
+def _check_written(told: Mapping[str, Any]) -> None:
+    """Raises ValueError for texts that no answer can hold, such as half a surrogate pair."""
+    json.dumps(told, ensure_ascii=False).encode()

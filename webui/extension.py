@@ -302,6 +302,8 @@ class EngineHooks(Generic[OptionsType]):
         """Not for work: what takes time belongs into a hook, where it is measured."""
         self.options = options
         self.context = context
+        self.tags: tuple[Tag, ...] = ()
+        """In `before_save`: those of this extension's kinds in the prompts that the picture was made with."""
 
     def prepare(self, request: Request) -> Request:
         """Before everything: another request of the same kind, with as many pictures, made by `dataclasses.replace`.

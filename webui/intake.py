@@ -40,10 +40,12 @@ class Intake:
         self._inputs, self._prompts, self._upscalers, self._extensions = inputs, prompts, upscalers, extensions
 
     def request(self, kind: str, values: Mapping[str, Any], *, is_draft: bool = False) -> Request:
-        """A resolved request for a picture. `kind` is a key of `REQUESTS`. The pictures of a draft are not looked for.
+        """A resolved request for a picture or an enlargement. The pictures of a draft are not looked for.
 
         Raises `InvalidRequest`, `UnknownName`, `CheckpointError`, or `NotFound` for a picture that was not uploaded.
         """
+        if kind not in (*KINDS, Upscale.kind):
+            raise UnknownName("kind of job", kind, (*KINDS, Upscale.kind))
         request = self.upscale(values) if kind == Upscale.kind else self._picture(kind, values)
         for input_id in () if is_draft else request.inputs:
             self._inputs.check(input_id)

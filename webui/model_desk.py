@@ -26,8 +26,13 @@ log = logging.getLogger(__name__)
 
 Model = Passport | ShelfItem
 PICTURE_KINDS = ("txt2img", "img2img", "inpaint")
-NO_DEFAULTS = ("checkpoint", "image", "mask", "extensions", "prompt", "negative_prompt")
+NO_DEFAULTS = (
+    *("checkpoint", "image", "mask", "extensions", "prompt", "negative_prompt", "hires_prompt"),
+    *("hires_negative_prompt", "seed", "variation_seed", "branch_step", "branch_from"),
+)
 """Fields that a checkpoint recommends nothing for."""
+LONGEST_NAME = 200
+"""Bytes of what is made, ending included: file systems take 255, and while it is written it has a longer name."""
 PREVIEW_SIDE = 768
 """Longest side of a picture that is kept beside a model, in pixels."""
 LICENCES = ("LICENSE*", "LICENCE*", "license*", "licence*")
@@ -240,9 +245,11 @@ class ModelDesk:
             assert isinstance(request, ConvertModel)
             is_folder, shelf = self._check_conversion(request), request.shelf
         ending, folder = "" if is_folder else ".safetensors", self._models_dir / shelf
-        automatic = request.automatic_name[:140].strip(" .")
+        automatic = _cut(request.automatic_name, LONGEST_NAME - len(ending) - len(" 9999"))
         free = (name for name in _numbered(automatic) if not (folder / f"{name}{ending}").exists())
         name = request.name.strip(" .") or next(free)
+        if len(f"{name}{ending}".encode()) > LONGEST_NAME:
+            raise InvalidRequest("The name '{name}' is too long for a file. Shorten it.", name=name)
         if (folder / f"{name}{ending}").exists():
             raise Conflict("There is a model '{name}' already. Choose another name.", name=name)
         return dataclasses.replace(request, name=name)
@@ -300,6 +307,11 @@ def _fits(model: Model, query: Query, words: Sequence[str]) -> bool:
     more = () if isinstance(model, Passport) else (model.alias, *model.words)
     text = "\n".join((model.name, model.title, model.beside.notes, *model.beside.tags, *more)).lower()
     return all(word in text for word in words)
+
+
+def _cut(name: str, most: int) -> str:
+    """So much of it as `most` bytes hold."""
+    return name.encode()[:most].decode("utf-8", "ignore").strip(" .")
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -94,7 +94,7 @@ class MergeModels(ModelRequest):
         block_weights(self.block_weights)
         try:
             re.compile(self.discard)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise InvalidRequest(
                 "'{pattern}' is no regular expression: {reason}.", pattern=self.discard, reason=str(error)
             ) from None

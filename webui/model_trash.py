@@ -7,6 +7,7 @@ needs the room empties `models/.trash`.
 import json
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ class ModelTrash:
         except OSError as error:
             for path in moved:
                 (folder / path.name).rename(path)
+            with suppress(OSError):
+                (folder / MANIFEST).unlink(missing_ok=True)
+                folder.rmdir()
             raise CannotSaveModel(str(folder), error.strerror or str(error)) from error
         return name
 

@@ -34,7 +34,7 @@ LANGUAGES = ("browser", "en", "ko")
 LONGEST_PATTERN = 300
 
 SEVERAL: Mapping[str, tuple[str, ...]] = {
-    "hidden_tabs": ("img2img", "extras", "gallery", "png_info", "train", "extensions", "system"),
+    "hidden_tabs": ("img2img", "extras", "gallery", "models", "png_info", "train", "extensions", "system"),
     "quick_settings": (
         *("vae", "clip_skip", "sampler", "schedule", "num_inference_steps", "guidance_scale"),
         *("emphasis", "noise_source", "preview"),

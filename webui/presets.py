@@ -47,12 +47,12 @@ class Preset:
             raise InvalidRequest("A preset's name has 1 to {most} characters on one line.", most=LONGEST_NAME)
         if self.tab not in TABS:
             raise UnknownName("tab", str(self.tab), TABS)
-        if not isinstance(self.checkpoint, str) or len(self.checkpoint) > 300:
+        if not isinstance(self.checkpoint, str) or len(self.checkpoint) > 300 or not _is_written(self.checkpoint):
             raise InvalidRequest("The checkpoint must be a name.")
         if not isinstance(self.values, dict) or not self.values or len(self.values) > MOST_VALUES:
             raise InvalidRequest("A preset holds 1 to {most} values.", most=MOST_VALUES)
         for name, value in self.values.items():
-            if len(name) > 100 or not _is_plain(value):
+            if len(name) > 100 or not _is_written(name) or not _is_plain(value):
                 raise InvalidRequest("'{name}' is no value that a preset can hold.", name=name[:80])
 
     @property
@@ -73,9 +73,18 @@ def _is_line(text: str) -> bool:
     return text.isprintable()
 
 
+def _is_written(text: str) -> bool:
+    """Whether a file and an answer can hold it: half a surrogate pair has no encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_plain(value: object) -> bool:
     if isinstance(value, str):
-        return len(value) <= LONGEST_VALUE
+        return len(value) <= LONGEST_VALUE and _is_written(value)
     return isinstance(value, bool | int) or (isinstance(value, float) and abs(value) < float("inf"))
 
 

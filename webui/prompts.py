@@ -7,11 +7,13 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from webui.library import Passport, ShelfItem
 from webui.library.shelves import vectors_of
+from webui.params import parameters
 from webui.prompt.chunks import CHUNK, TokenCount
+from webui.prompt.limits import MAX_CHARACTERS, check_characters
 from webui.prompt.plan import finish
 from webui.prompt.styles import StylesFile
 from webui.prompt.wildcard_files import WildcardFolder
@@ -57,24 +59,22 @@ class PromptDesk:
         wildcards = self._wildcards_of(*drawn.values())
         seeds = [request.seed_of(picture) for picture in range(request.pictures)]
         wordings = {
-            name: [finish(text, wildcards=wildcards, seed=seed, is_negative="negative" in name) for seed in seeds]
-            for name, text in drawn.items()
+            name: [_drawn(request, name, text, wildcards, seed) for seed in seeds] for name, text in drawn.items()
         }
         return dataclasses.replace(request, wordings=wordings) if wordings else request
 
     def _with_worded_origin(self, request: AnyPicture) -> AnyPicture:
-        """What a branch goes on from is one picture, whose words its own seed has drawn."""
+        """What a branch goes on from is one picture, whose words its own seed has drawn, and so on back."""
         origin = request.origin
+        if origin is None:
+            return request
         named = {name: str(request.branch_from.get(name, "")) for name in PROMPTS}
         drawn = {name: text for name, text in named.items() if may_be_drawn(text)}
-        if origin is None or not drawn:
-            return request
         wildcards, seed = self._wildcards_of(*drawn.values()), origin.seed_of(0)
-        said = {
-            name: finish(text, wildcards=wildcards, seed=seed, is_negative="negative" in name)
-            for name, text in drawn.items()
-        }
-        return dataclasses.replace(request, branch_from={**request.branch_from, **said})
+        said: dict[str, Any] = {name: _drawn(origin, name, text, wildcards, seed) for name, text in drawn.items()}
+        if (inner := self._with_worded_origin(origin)) is not origin:
+            said["branch_from"] = inner.branch_from
+        return dataclasses.replace(request, branch_from={**request.branch_from, **said}) if said else request
 
     def _wildcards_of(self, *prompts: str) -> Wildcards:
         """The folder is looked at only if one of the prompts may need it."""
@@ -117,3 +117,10 @@ class PromptDesk:
             self._counter.count, passport.path, steps=steps, emphasis=emphasis, embeddings=vectors
         )
         return count(prompt), count(negative_prompt, is_negative=True)
+
+
+def _drawn(request: PictureRequest, name: str, text: str, wildcards: Wildcards, seed: int) -> str:
+    """What that prompt says for a seed. Raises `InvalidRequest` for words that its field could not hold."""
+    said = finish(text, wildcards=wildcards, seed=seed, is_negative="negative" in name)
+    check_characters(len(said), parameters(type(request))[name].param.max_length or MAX_CHARACTERS)
+    return said

@@ -67,6 +67,7 @@ class Engine(EngineHooks[None]):
     def __init__(self, options: None, context: EngineContext) -> None:
         super().__init__(options, context)
         self._used: dict[str, Path] = {}
+        """Of all pictures of the job."""
         self._kept: Kept | None = None
         self._inside: Swapped | None = None
         self._mixture: Mixture | None = None
@@ -104,7 +105,8 @@ class Engine(EngineHooks[None]):
 
     def before_save(self, image: object, picture: int) -> Mapping[str, str]:
         """ "Lora hashes", as AUTOMATIC1111 writes them: name and 12 digits, by which other programs find the file."""
-        hashes = [f"{name}: {self._hash(path)}" for name, path in self._used.items()]
+        asked = {each.name for each in wanted(self.tags)[0]}
+        hashes = [f"{name}: {self._hash(path)}" for name, path in self._used.items() if name in asked]
         return {"Lora hashes": ", ".join(hashes)} if hashes else {}
 
     def _found(self, asked: Sequence[Wanted]) -> Iterator[Chosen]:

@@ -52,11 +52,12 @@ def test_a_preset_is_kept_replaced_renamed_and_deleted(client: TestClient, app: 
     [
         {"name": ""}, {"name": "a\nb"}, {"name": "x" * 81}, {"tab": "train"}, {"values": {}}, {"values": {"a": [1]}},
         {"values": {"a": "x" * 20_001}}, {"values": {str(n): n for n in range(301)}}, {"more": 1},
-        {"values": {"a": None}}, {"checkpoint": "x" * 301},
+        {"values": {"a": None}}, {"checkpoint": "x" * 301}, {"values": {"a": "\ud800"}}, {"values": {"\ud800": 1}},
+        {"checkpoint": "\ud800"},
     ],
 )  # fmt: skip
 def test_what_is_no_preset_is_refused(client: TestClient, app: App, wrong: dict[str, Any]) -> None:
-    assert client.put(f"{V1}/presets", json={**FAST, **wrong}).status_code == 422
+    assert client.put(f"{V1}/presets", content=json.dumps({**FAST, **wrong})).status_code == 422
     assert app.presets.all() == []
 
 
@@ -154,3 +155,17 @@ def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
         with pytest.raises(CannotSaveSettings):
             save()
     assert issubclass(CannotSaveSettings, UserError)
+
+
+def test_half_a_surrogate_pair_in_a_draft_is_refused_and_spoils_no_list(client: TestClient, app: App) -> None:
+    for wrong in (
+        {"name": "\ud800", "forms": {}}, {"forms": {"txt2img": {"prompt": "\ud800"}}},
+        {"forms": {"txt2img": {"x": [{"\ud800": 1}]}}},
+    ):  # fmt: skip
+        sent = client.put(f"{V1}/drafts/{CLIENT}", content=json.dumps(wrong))
+        assert sent.status_code == 422
+    stored = app.settings.data_dir / "drafts" / f"{CLIENT}.json"
+    stored.parent.mkdir(exist_ok=True)
+    stored.write_text(json.dumps({"name": "\ud800", "saved": 1, "forms": {}}), "ascii")
+    assert client.get(f"{V1}/drafts").status_code == 200
+    stored.unlink()

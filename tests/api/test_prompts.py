@@ -151,3 +151,31 @@ def test_tokens_are_counted_with_the_words_that_were_drawn(client: TestClient, a
     assert answer.json()["prompt"] == {"used": 3, "room": 75}
     answer = client.post("/api/v1/prompts/tokens", json={"prompt": "__color__"})
     assert answer.status_code == 422
+
+
+def test_words_that_their_prompt_cannot_hold_are_refused_at_once(client: TestClient) -> None:
+    long = ", ".join(f"word{number}" for number in range(1500))
+    line = {"name": "long", "text": long}
+    assert client.put("/api/v1/wildcards", json=line).status_code == 200
+    try:
+        for name in ("prompt", "negative_prompt", "hires_prompt"):
+            answer = client.post("/api/v1/jobs", json={"values": {name: "__long__ __long__"}})
+            assert answer.status_code == 422, name
+            assert "20,000" in answer.json()["error"]["text"]
+        assert client.post("/api/v1/jobs", json={"values": {"prompt": "__long__"}}).status_code == 201
+    finally:
+        client.delete("/api/v1/wildcards", params={"name": "long"})
+
+
+@pytest.mark.usefixtures("wildcards")
+def test_a_branch_of_a_branch_goes_on_from_drawn_words(client: TestClient, app: App) -> None:
+    first = {"prompt": "a __colour__ dog", "seed": 3}
+    second = {"prompt": "a {small|large} dog", "seed": 4, "branch_step": 2, "branch_from": first}
+    values = {"prompt": "a dog", "seed": 5, "num_inference_steps": 8, "branch_step": 4, "branch_from": second}
+    job = client.post("/api/v1/jobs", json={"values": values})
+    assert job.status_code == 201, job.text
+    request = app.store.job(job.json()["id"]).request
+    assert isinstance(request, TextToImage)
+    branch: Any = request.branch_from
+    assert branch["prompt"] in ("a small dog", "a large dog")
+    assert branch["branch_from"]["prompt"] in {f"a {word} dog" for word in ("red", "green", "blue")}

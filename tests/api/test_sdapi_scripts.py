@@ -1,5 +1,6 @@
 """Selectable scripts through AUTOMATIC1111's API, with a script of the test's own; the orders of the shipped ones."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from tests.extensions.builder import trust
 from tests.header_only import write_checkpoint
 from tests.scripted_engine import ScriptedEngineFactory
 from webui.api import mount_api
+from webui.api.sdapi.generation import always_on
 from webui.api.sdapi.scripts import options_of
 from webui.app import App, create_app
-from webui.errors import InvalidRequest
+from webui.errors import InvalidRequest, UnknownName
 from webui.settings import Settings
 
 SMALL = {"width": 64, "height": 64, "steps": 2, "seed": 5}
@@ -138,3 +140,32 @@ def test_what_describes_pictures_names_the_weights_that_are_missing(client: Test
     answer = client.post("/sdapi/v1/interrogate", json={"image": "", "model": "clip"})
     assert (answer.status_code, "model_base_caption" in answer.json()["detail"]) == (501, True)
     assert client.post("/sdapi/v1/interrogate", json={"image": "", "model": "x"}).status_code == 422
+
+
+def test_what_a_flag_switches_off_has_no_effect(client: TestClient, app: App) -> None:
+    names = always_on(app)
+    assert names.values({"Refiner": {"args": [False, "x", 0.8]}}) == {}
+    assert names.values({"Refiner": {"args": [True, "None", 0.8]}}) == {"refiner": "", "refiner_switch_at": 0.8}
+    assert names.values({"Refiner": {"args": [True, "one [0123456789]", 0.7]}})["refiner"] == "one"
+    with pytest.raises(UnknownName):
+        names.values({"Refiner": {"args": [True, "nothing", 0.8]}})
+    assert names.values({"Seed": {"args": [5, False, 6, 0.5, 512, 512]}}) == {"seed": 5}
+    assert names.values({"Seed": {"args": [5, True, 6, 0.5]}}) == {
+        "seed": 5, "variation_seed": 6, "variation_strength": 0.5,
+    }  # fmt: skip
+
+
+def test_arguments_that_are_lists_are_lists_and_keep_their_commas() -> None:
+    names = ("x_axis", "x_values")
+    plot = ["Prompt S/R", "", ["a, b", "c"]]
+    assert options_of("X/Y/Z plot", names, plot) == {"x_axis": "Prompt S/R", "x_values": '"a, b", c'}
+    with pytest.raises(InvalidRequest):
+        options_of("X/Y/Z plot", names, ["Steps", "", 5])
+
+
+def test_the_info_tells_the_words_that_were_drawn(client: TestClient) -> None:
+    body = {"prompt": "a {red|blue|green} cat", "seed": 1, "n_iter": 4, "steps": 2, "width": 64, "height": 64}
+    info = json.loads(client.post("/sdapi/v1/txt2img", json=body).json()["info"])
+    assert len(info["all_prompts"]) == 4
+    assert not [prompt for prompt in info["all_prompts"] if "{" in prompt]
+    assert info["prompt"] == info["all_prompts"][0]

@@ -132,6 +132,7 @@ def test_the_engines_are_told_what_they_are_to_keep(client: TestClient, app: App
         ("localization", "ko", {"language": "ko"}),
         ("localization", "None", {"language": "browser"}),
         ("hidden_tabs", ["Train"], {"hidden_tabs": ("train",)}),
+        ("hidden_tabs", ["Models"], {"hidden_tabs": ("models",)}),
         ("quicksettings_list", ["sd_model_checkpoint", "sd_vae"], {"quick_settings": ("vae",)}),
         ("keyedit_precision_attention", 0.2, {"weight_step": 0.2}),
         ("keyedit_precision_extra", 0.2, {"tag_weight_step": 0.2}),

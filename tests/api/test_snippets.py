@@ -54,6 +54,14 @@ def test_what_could_not_be_asked_for_is_not_written_down(client: TestClient) -> 
     assert client.post(SNIPPETS, json={"kind": "nothing"}).status_code == 422
 
 
+def test_a_merge_and_a_conversion_can_be_copied_too(client: TestClient) -> None:
+    merge = {"kind": "merge-models", "values": {"primary": "one", "secondary": "one"}}
+    assert client.post(SNIPPETS, json=merge).status_code == 200
+    convert = {"kind": "convert-model", "values": {"source": "one", "precision": "fp16"}}
+    assert client.post(SNIPPETS, json=convert).status_code == 200
+    assert client.post(SNIPPETS, json={"kind": "convert-model", "values": {"source": "none"}}).status_code in (404, 422)
+
+
 def test_the_copied_program_makes_the_picture(client: TestClient, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())

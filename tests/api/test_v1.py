@@ -201,3 +201,10 @@ def test_the_first_page_that_is_drawn_lets_waiting_engines_start(tmp_path):
         wait_until(lambda: app.status()["engine"]["state"] == "ready", "the engine")
     finally:
         app.close()
+
+
+@pytest.mark.parametrize("kind", ["nothing", "train-lora", "merge-models"])
+def test_only_pictures_are_estimated(client: TestClient, kind: str) -> None:
+    answer = client.post("/api/v1/jobs/estimate", json={"kind": kind, "values": {}})
+    assert answer.status_code == 422
+    assert "txt2img" in answer.json()["error"]["text"]

@@ -136,3 +136,16 @@ def test_a_finger_draws_on_a_phone_and_the_words_are_korean(open_sheet: Callable
     expect(sheet_of(page).locator(".easel-box")).to_have_count(1)
     assert numbers(page) == pytest.approx([0.1, 0.1, 0.5, 0.4], abs=0.021)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("begun", ["0.333 0.333 0.667 0.667", "0.625 0.625 0.375 0.375", "0.3335 0 0.6665 1"])
+def test_boxes_of_thirds_and_eighths_stay_inside_when_they_are_moved_and_resized(
+    open_sheet: Callable[..., Page], begun: str
+) -> None:
+    page = open_sheet()
+    text_of(page).fill(f"{begun}: x")
+    box = page.locator(".easel-box")
+    for key in ("ArrowRight", "ArrowDown", "Shift+ArrowRight", "Shift+ArrowDown", "ArrowLeft", "ArrowRight", "ArrowUp"):
+        box.press(key)
+        left, top, width, height = numbers(page)
+        assert max(left + width, top + height) <= 1.0006

@@ -1,6 +1,7 @@
 """Merging and converting: every tensor against plain arithmetic, whatever the layout; nothing lost in silence."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -315,3 +316,18 @@ def test_a_tensor_is_made_only_when_the_one_before_it_is_written(tmp_path: Path)
     for count, _ in enumerate(writing.write(plan, tmp_path / "x.safetensors"), 1):
         assert len(made) == count
     assert load_file(tmp_path / "x.safetensors").keys() == {"a", "b", "c"}
+
+
+def test_what_a_killed_merge_has_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    old, folder, young, other = (
+        tmp_path / name
+        for name in (".a.safetensors.0123abcd.partial", ".b.0123abcd.partial", ".c.0123abcd.partial", ".mine.partial")
+    )
+    folder.mkdir()
+    for path in (old, folder / "x", young, other):
+        path.write_bytes(b"x")
+    for path in (old, folder / "x", folder, other):
+        os.utime(path, (1.0, 1.0))
+    plan = Plan(is_folder=False, files={"": {"a": Entry(Spec((1,), torch.float32), lambda: torch.ones(1))}})
+    list(writing.write(plan, tmp_path / "x.safetensors"))
+    assert {path.name for path in tmp_path.iterdir()} == {young.name, other.name, "x.safetensors"}

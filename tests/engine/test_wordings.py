@@ -1,6 +1,7 @@
 """Wildcards in jobs: every picture has its own words, alone as in a batch, and tells them."""
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from PIL import Image as Picture
 
 from tests.engine.helpers import Signals, pictures, request, run
 from webui.contract import Engine, Signal
+from webui.engine.beginning import Beginning
 from webui.engine.extensions import Runner
-from webui.engine.rows import Rows
+from webui.engine.rows import Row, Rows
 from webui.events import Checkpoint, Event, Failed, Image
 from webui.metadata import read
 from webui.metadata.webuis import of_infotext
@@ -126,3 +128,27 @@ def test_a_branch_keeps_the_words_of_its_beginning(engine: Engine) -> None:
     found = read(png)
     assert found.unmapped == ()
     assert found.values["branch_from"] == {"prompt": "a red cat"}
+
+
+@dataclass(frozen=True)
+class SeedsOnly:
+    """Of a pass, what tells whether its pictures take up other seeds."""
+
+    first: int
+    is_shared: bool
+    continues: bool
+
+    def seeds(self, picture: int) -> int:
+        return self.first + (0 if self.is_shared else picture)
+
+
+@pytest.mark.parametrize(("seed", "together"), [(5, [(0,), (1, 2), (2,)]), (9, [(0, 1, 2), (1, 2), (2,)])])
+def test_pictures_of_a_branch_that_keep_their_seed_are_made_by_themselves(
+    seed: int, together: list[tuple[int, ...]]
+) -> None:
+    wanted = request(batch_size=3, seed=seed, branch_step=1, branch_from={"seed": 5})
+    rows = Rows(None, wanted, None, None, None, Runner(), lambda told: None)  # type: ignore[arg-type]
+    passes = (SeedsOnly(5, True, False), SeedsOnly(seed, False, True))
+    row = Row(request=wanted, beginning=Beginning(), passes=passes, used={})  # type: ignore[arg-type]
+    rows._made = {}, row
+    assert [rows.alike(picture, 3) for picture in range(3)] == together

@@ -241,8 +241,11 @@ def test_the_infotext_tells_names_and_hashes(job):
     engine = job.engine()
     from webui.prompt.tags import take_tags
 
-    with engine.patch(job.components, take_tags("<lora:mine:1> <lora:nothing:1>")[1]):
+    tags = take_tags("<lora:mine:1> <lora:nothing:1>")[1]
+    with engine.patch(job.components, tags):
         pass
+    assert engine.before_save(None, 0) == {}  # no tag of this picture's
+    engine.tags = tags
     content = (job.models_dir / "loras/mine.safetensors").read_bytes()
     tensors = content[8 + int.from_bytes(content[:8], "little") :]
     assert engine.before_save(None, 0) == {"Lora hashes": f"mine: {hashlib.sha256(tensors).hexdigest()[:12]}"}

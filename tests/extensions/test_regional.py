@@ -189,6 +189,14 @@ def test_a_tag_in_a_box_is_told_to_have_no_effect(engine):
     ]
 
 
+def test_wildcards_and_alternatives_in_a_box_are_told_to_stay_as_they_are(engine):
+    _, events = drawn(engine, boxes="0 0 0.5 1: a {red|blue} dog\nnot: __bad__")
+    assert warnings(events) == [
+        f"Nothing is drawn in the prompt of an area: “{words}” is read as it is written there."
+        for words in ("a {red|blue} dog", "__bad__")
+    ]
+
+
 def test_the_boxes_come_back_from_the_picture(engine):
     from webui.metadata import read
 

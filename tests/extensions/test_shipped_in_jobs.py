@@ -193,3 +193,13 @@ def test_both_work_together_and_come_back_from_the_metadata(engine):
     alone, _, _ = draw(engine, dataclasses.replace(wanted, extensions={}))
     assert not np.array_equal(both, alone)
     assert build("txt2img", to_values(wanted)) == wanted
+
+
+def test_the_infotext_names_the_loras_of_its_own_picture_only(engine):
+    from webui.events import Image as Finished
+
+    said = ["the red cat<lora:mine:1>", "the red cat"]
+    for wording in (said, said[::-1]):
+        events = told(engine, request(batch_size=2, wordings={"prompt": wording}))
+        texts = [event.parameters for event in events if isinstance(event, Finished)]
+        assert ["Lora hashes" in text for text in texts] == ["<lora" in words for words in wording]

@@ -97,3 +97,13 @@ def test_the_options_are_those_of_the_moment() -> None:
     assert saving.finished(RECORD, image()).place.suffix == ".png"
     now = replace(now, picture_format="JPEG")
     assert saving.finished(RECORD, image()).place.suffix == ".jpg"
+
+
+def test_a_name_tells_the_words_that_were_drawn_for_its_picture() -> None:
+    values = {**RECORD.values, "prompt": "a {red|blue} cat", "wordings": {"prompt": ["a red cat", "a blue cat"]}}
+    saving = Saving(lambda: Options(file_pattern="[prompt_spaces]", number_files=False))
+    names = [
+        saving.finished(replace(RECORD, values=values), replace(image(), picture=number)).place.stem
+        for number in range(2)
+    ]
+    assert names == ["a red cat", "a blue cat"]

@@ -141,3 +141,18 @@ def test_alternatives_that_lie_too_deep_are_refused_at_once():
 )
 def test_a_quick_look_tells_whether_there_is_anything_to_draw(prompt, may):
     assert may_be_drawn(prompt) is may
+
+
+def test_lines_drawn_in_braces_are_those_of_equal_alternatives():
+    lines = [f"w{number}" for number in range(12)]
+    listed = "|".join(lines)
+    for seed in range(60):
+        for amount in ("1", "3", "2-9", "12"):
+            wildcard, written = (expand(f"{{{amount}$${said}}}", {"w": lines}, str(seed)) for said in ("__w__", listed))
+            assert wildcard == written
+
+
+def test_a_large_wildcard_in_braces_is_drawn_from_at_once():
+    begin = time.process_time()
+    expand(", ".join(["{2$$__w__}"] * 500), {"w": [str(number) for number in range(300_000)]}, "1")
+    assert time.process_time() - begin < 1

@@ -42,6 +42,7 @@ from webui.extensions.probe import engine_of
 from webui.extensions.shelf import Shelf
 from webui.library import Library
 from webui.prompt.tags import Tag, take_tags
+from webui.prompt.wildcards import may_be_drawn
 from webui.requests import PictureRequest, TextToImage, construct
 from webui.sentences import Sentence
 
@@ -153,6 +154,7 @@ class Runner:
         def read_here(prompt: str, negative_prompt: str | None) -> TheirConditioning:
             planned = read(prompt, negative_prompt)
             told = [_lost(tag) for tag in planned.tags]
+            told += [_undrawn(text) for text in (prompt, negative_prompt or "") if may_be_drawn(text)]
             unfit = planned.unfit_embeddings.items()
             told += [Sentence("The embedding '{name}' has no effect: {why}", name=name, why=why) for name, why in unfit]
             self._warnings += [Warning(text=each) for each in told]
@@ -198,10 +200,11 @@ class Runner:
                 image = changed
         return image
 
-    def before_save(self, image: Image, picture: int) -> dict[str, str]:
-        """What the infotext tells beside its own."""
+    def before_save(self, image: Image, picture: int, tags: tuple[Tag, ...]) -> dict[str, str]:
+        """What the infotext tells beside its own; `tags` are those of all passes of that picture."""
         told: dict[str, str] = {}
         for part in self._with("before_save"):
+            part.hooks.tags = tuple(tag for tag in tags if tag.kind in part.tags)
             with self._call(part, "before_save"):
                 told |= {str(key): str(value) for key, value in part.hooks.before_save(image, picture).items()}
         return told
@@ -341,6 +344,12 @@ def _tags(request: PictureRequest) -> tuple[Tag, ...]:
 def _lost(tag: Tag) -> Sentence:
     written = f"<{tag.kind}:{tag.name}>"
     return Sentence("“{tag}” has no effect in the prompt of an area: write it into that of the picture.", tag=written)
+
+
+def _undrawn(text: str) -> Sentence:
+    return Sentence(
+        "Nothing is drawn in the prompt of an area: “{words}” is read as it is written there.", words=text[:80]
+    )
 
 
 def _failure(folder: Folder, hook: str, error: BaseException) -> Sentence:

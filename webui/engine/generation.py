@@ -299,7 +299,7 @@ class Generation:
             with self._stopwatch.phase("decoding"):
                 decoded = decode(row.passes[-1].owner.vae, latents[number])
                 image = self._extensions.after_decode(row.beginning.finish(decoded.image, latents[number]), picture)
-                extra = {**row.used, **self._extensions.before_save(image, picture)}
+                extra = {**row.used, **self._extensions.before_save(image, picture, row.tags)}
                 text = infotext(row.request, picture, model_hash=self._model_hash, version=__version__, extra=extra)
                 png = encode_png(image, self._request, picture, text)
             yield from self._extensions_said()

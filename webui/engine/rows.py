@@ -7,6 +7,7 @@ Pictures whose prompts say the same share a row; wildcards give a batch several.
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from webui.contract import Job
@@ -20,6 +21,7 @@ from webui.engine.text import PlannedPrompts
 from webui.engine.tiling import tiled
 from webui.engine.upscaling import Upscalers
 from webui.engine.vae import Tell
+from webui.prompt.tags import Tag
 from webui.request_groups import PROMPTS
 from webui.requests import PictureRequest, TextToImage
 
@@ -40,6 +42,17 @@ class Row:
     def steps(self) -> int:
         """Of all passes together."""
         return self.passes[-1].before + self.passes[-1].until
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """Of all passes, each once."""
+        return tuple(dict.fromkeys(tag for each in self.passes for tag in each.prompts.tags))
+
+    def changes(self, picture: int) -> tuple[bool, ...]:
+        """Whether that picture takes up other seeds, for each pass that goes on from the one before."""
+        return tuple(
+            own.seeds(picture) != before.seeds(picture) for before, own in pairwise(self.passes) if own.continues
+        )
 
 
 class Rows:
@@ -82,9 +95,16 @@ class Rows:
         return self._made[1]
 
     def alike(self, picture: int, end: int) -> tuple[int, ...]:
-        """The pictures from that one on and before `end` that say the same as it without a break."""
+        """The pictures from that one on and before `end` that say the same as it without a break.
+
+        Where a branch takes up other seeds what a sampler remembers is lost, for all that are made together: pictures
+        whose seeds change are no company for those whose seeds stay.
+        """
         last, words = picture + 1, self._request.wording(picture)
+        row = self.of(picture) if self._request.branch_step else None
         while last < end and self._request.wording(last) == words:
+            if row is not None and row.changes(last) != row.changes(picture):
+                break
             last += 1
         return tuple(range(picture, last))
 

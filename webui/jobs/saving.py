@@ -67,8 +67,10 @@ def _converted(png: bytes, options: Options) -> bytes:
 
 def _named(values: Mapping[str, Any], image: Image, started: float | None) -> Named:
     found = _MODEL_HASH.search(image.parameters)
+    wordings = values.get("wordings", {})
+    said = {name: texts[image.picture] for name, texts in wordings.items() if image.picture < len(texts)}
     return Named(
-        values=values, number=image.picture, seed=image.seed, width=image.width, height=image.height,
+        values={**values, **said}, number=image.picture, seed=image.seed, width=image.width, height=image.height,
         model_hash=found[1] if found else "", content=image.png,
         started=datetime.datetime.fromtimestamp(started).astimezone() if started else None,
     )  # fmt: skip

@@ -22,13 +22,13 @@ def check_length(text: str) -> str:
     return text
 
 
-def check_characters(length: int) -> None:
-    """Raises `InvalidRequest` when a text of that length is longer than a prompt can be."""
-    if length > MAX_CHARACTERS:
+def check_characters(length: int, most: int = MAX_CHARACTERS) -> None:
+    """Raises `InvalidRequest` when a text of that length is longer than a prompt, or one of its kind, can be."""
+    if length > most:
         raise InvalidRequest(
             "The prompt has {length} characters with its styles and wildcards; {most} are possible. Shorten it.",
             length=f"{length:,}",
-            most=f"{MAX_CHARACTERS:,}",
+            most=f"{most:,}",
         )
 
 

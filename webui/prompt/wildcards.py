@@ -4,6 +4,7 @@ A name is a key of the list of files that were found (`wildcard_files`), never a
 and alternatives again.
 """
 
+import bisect
 import difflib
 import hashlib
 import re
@@ -81,15 +82,28 @@ class _Expansion:
 
     def _taken(self, group: Alternatives, depth: int) -> str:
         """As many different options as the group asks for, in the order in which they are drawn."""
-        options = list(group.options)
+        options, lines = list(group.options), None
         if len(options) == 1 and (only := _WILDCARD.fullmatch(options[0].text.strip())) and depth:
-            options = [Option(line) for line in self._lines(only[1])]
+            lines = self._lines(only[1])
             depth -= 1
         amount = group.least
         if group.most > group.least:
             amount += self._draw("$$") % (group.most - group.least + 1)
-        said = [self._said(self._option(options), depth) for _ in range(min(amount, len(options)))]
+        if lines is not None:
+            taken: list[int] = []
+            said = [self._said(self._other_line(lines, taken), depth) for _ in range(min(amount, len(lines)))]
+        else:
+            said = [self._said(self._option(options), depth) for _ in range(min(amount, len(options)))]
         return group.joiner.join(said)
+
+    def _other_line(self, lines: Sequence[str], taken: list[int]) -> str:
+        """Draw a line that is not among the `taken`, which are sorted, and put it there. Never looks at all lines."""
+        left = len(lines) - len(taken)
+        place = min(int(self._draw("{") / 2**64 * left), left - 1)
+        for gone in taken:
+            place += gone <= place
+        bisect.insort(taken, place)
+        return lines[place]
 
     def _option(self, options: list[Option]) -> str:
         """Draw one by its weight and take it out; options of weight 0 come when nothing else is left."""

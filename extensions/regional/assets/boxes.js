@@ -38,6 +38,8 @@ function h(tag, attributes = {}, ...children) {
 
 const clamped = (value, least, most) => Math.min(Math.max(value, least), Math.max(least, most));
 const rounded = (value) => Math.round(value * 100) / 100;
+/** What a side has left beside so much of it, in the three digits that are written. */
+const beside = (value) => Math.floor((1 - value) * 1000 + 1e-6) / 1000;
 const said = (value) => String(Math.round(value * 1000) / 1000);
 
 /** {boxes} of the option's text, or {line}, the first line that cannot be read. The server has the last word. */
@@ -327,7 +329,7 @@ class Boxes extends HTMLElement {
 
 /** The box moved, inside the sheet. */
 const shifted = (box, x, y) => ({
-  ...box, left: rounded(clamped(box.left + x, 0, 1 - box.width)), top: rounded(clamped(box.top + y, 0, 1 - box.height)),
+  ...box, left: clamped(rounded(box.left + x), 0, beside(box.width)), top: clamped(rounded(box.top + y), 0, beside(box.height)),
 });
 
 /** The box with one corner drawn to a point; the opposite one stays, and a box that is turned over stays a box. */
@@ -341,7 +343,7 @@ function stretched(box, corner, { x, y }) {
 function span(fixed, moved) {
   const length = Math.max(Math.abs(moved - fixed), LEAST);
   const begin = clamped(moved < fixed ? fixed - length : fixed, 0, 1 - length);
-  return [rounded(begin), rounded(length)];
+  return [rounded(begin), Math.min(rounded(length), beside(rounded(begin)))];
 }
 
 customElements.define("easel-boxes", Boxes);

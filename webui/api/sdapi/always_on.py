@@ -24,6 +24,12 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 """Scripts that are built in there -> our fields, in the order of their arguments; "" has none here."""
 
+FLAGS: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "seed": (1, ("variation_seed", "variation_strength", "seed_resize_width", "seed_resize_height")),
+    "refiner": (0, ("refiner", "refiner_switch_at")),
+}
+"""Script -> the place of its checkbox ("Extra", "Refiner"), and the fields that have no effect while it is off."""
+
 
 class AlwaysOn:
     """What can be told here, and what it becomes."""
@@ -35,11 +41,14 @@ class AlwaysOn:
         models: Sequence[str],
         keep: Callable[[str], str],
         is_blank: Callable[[str], bool],
+        checkpoint: Callable[[str], str],
     ) -> None:
-        """`types`: options by extension; `titles`: name by title; the others are those of `units.options_of`."""
+        """`types`: options by extension; `titles`: name by title; `checkpoint` finds our name of one, "" for none; the
+        others are those of `units.options_of`."""
         self._types = types
         self._names = {**{name.casefold(): name for name in types}, **{t.casefold(): n for t, n in titles.items()}}
         self._models, self._keep, self._is_blank = models, keep, is_blank
+        self._checkpoint = checkpoint
 
     @property
     def titles(self) -> list[str]:
@@ -54,12 +63,23 @@ class AlwaysOn:
             arguments = _arguments(title, script)
             called = title.casefold()
             if called in FIELDS:
-                values |= _in_order(title, FIELDS[called], arguments)
+                values |= self._built_in(title, called, arguments)
             elif called in self._names:
                 extensions[self._names[called]] = self._options(title, self._names[called], arguments)
             elif arguments and arguments != [False]:  # [False] is "off" of scripts that nobody has here
                 raise UnknownName("script", title, self.titles)
         return {**values, **({"extensions": extensions} if extensions else {})}
+
+    def _built_in(self, title: str, called: str, arguments: Sequence[Any]) -> dict[str, Any]:
+        """Fields of a script that is a part of the request here; those behind its flag only where that is not off."""
+        found = _in_order(title, FIELDS[called], arguments)
+        if called in FLAGS:
+            place, needing = FLAGS[called]
+            if len(arguments) > place and arguments[place] is False:
+                found = {name: value for name, value in found.items() if name not in needing}
+        if isinstance(refiner := found.get("refiner"), str):
+            found["refiner"] = self._checkpoint(refiner)
+        return found
 
     def _options(self, title: str, name: str, arguments: Sequence[Any]) -> Mapping[str, Any]:
         if name == CONTROLNET:

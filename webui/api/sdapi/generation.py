@@ -79,6 +79,7 @@ def always_on(app: App) -> AlwaysOn:
         tuple(app.library.shelf("controlnets")),
         keep=lambda encoded: receive(app.inputs, encoded).id,
         is_blank=lambda encoded: is_blank(app.inputs, encoded),
+        checkpoint=lambda name: checkpoint_named(app.library, name),
     )
 
 
@@ -116,11 +117,13 @@ def _info(app: App, job: dict[str, Any], body: Drawing) -> dict[str, Any]:
     passport = app.library.passports().get(request["checkpoint"])
     seeds = [picture["seed"] for picture in pictures]
     texts = [picture["parameters"] for picture in pictures]
+    prompts = [picture["wording"].get("prompt", request["prompt"]) for picture in pictures]
+    negative = [picture["wording"].get("negative_prompt", request["negative_prompt"]) for picture in pictures]
     return {
-        "prompt": request["prompt"],
-        "all_prompts": [request["prompt"]] * len(pictures),
-        "negative_prompt": request["negative_prompt"],
-        "all_negative_prompts": [request["negative_prompt"]] * len(pictures),
+        "prompt": prompts[0] if prompts else request["prompt"],
+        "all_prompts": prompts,
+        "negative_prompt": negative[0] if negative else request["negative_prompt"],
+        "all_negative_prompts": negative,
         "seed": seeds[0] if seeds else request["seed"],
         "all_seeds": seeds,
         "subseed": request.get("variation_seed", -1),

@@ -18,8 +18,8 @@ from webui.errors import CheckpointError, InvalidRequest, UnknownName
 CHECKPOINT = "sd_model_checkpoint"
 FORMATS = {"PNG": "png", "JPEG": "jpg", "WebP": "webp"}
 TABS = {
-    "img2img": "img2img", "extras": "Extras", "gallery": "Gallery", "png_info": "PNG Info", "train": "Train",
-    "extensions": "Extensions", "system": "System",
+    "img2img": "img2img", "extras": "Extras", "gallery": "Gallery", "models": "Models", "png_info": "PNG Info",
+    "train": "Train", "extensions": "Extensions", "system": "System",
 }  # fmt: skip
 QUICK = {
     "vae": "sd_vae", "clip_skip": "CLIP_stop_at_last_layers", "sampler": "sampler_name", "schedule": "scheduler",

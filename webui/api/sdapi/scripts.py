@@ -80,10 +80,19 @@ def options_of(title: str, names: Sequence[str], arguments: Sequence[Any]) -> di
                     name=f"script_args of {title}", value=repr(value)[:80],
                 )  # fmt: skip
         elif name.endswith("+"):
-            options |= {name.removesuffix("+"): ", ".join(map(str, value))} if value else {}
+            if value and not isinstance(value, list):
+                raise InvalidRequest("The script '{title}' takes a list for {name}, not {value}.", title=title,
+                                     name=name.removesuffix("+"), value=repr(value)[:80])  # fmt: skip
+            options |= {name.removesuffix("+"): ", ".join(map(_quoted, value))} if value else {}
         elif value is not None:
             options[name] = _axis(value) if name.endswith("_axis") else value
     return options
+
+
+def _quoted(choice: Any) -> str:
+    """One of several values in a line; in quotes where it holds what separates them."""
+    text = str(choice)
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n') else text
 
 
 def _axis(value: Any) -> Any:

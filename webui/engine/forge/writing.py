@@ -5,10 +5,14 @@ Safetensors are written tensor by tensor: a length, a header of JSON, then the n
 """
 
 import json
+import logging
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,9 +24,14 @@ from webui.errors import CannotSaveModel, Conflict
 from webui.options import sync_folder
 from webui.sentences import Sentence
 
+log = logging.getLogger(__name__)
+
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 SPARE = 64 * 2**20
 """Bytes that must stay free on the disk."""
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+PARTIAL_SECONDS = 3600.0
+"""A partial that has not grown for so long is not being written."""
 ALIGNMENT = 8
 """The header is filled up with spaces to a multiple of this, as the format's own writer does it."""
 
@@ -46,6 +55,7 @@ def write(plan: Plan, target: Path) -> Generator[str, None, None]:
 
     Raises `Conflict` when `target` has appeared meanwhile, or `CannotSaveModel`.
     """
+    _clear_away(target.parent)
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +72,24 @@ def write(plan: Plan, target: Path) -> Generator[str, None, None]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+def _clear_away(shelf: Path) -> None:
+    """Remove what engines that were killed have left on a shelf. What another one writes now is younger."""
+    for partial in shelf.glob(".*.partial"):
+        with suppress(OSError):
+            if not PARTIAL.fullmatch(partial.name) or time.time() - _last_written(partial) < PARTIAL_SECONDS:
+                continue
+            log.info("%s was never finished and is removed", partial)
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
+
+
+def _last_written(partial: Path) -> float:
+    inside: list[Path] = list(partial.rglob("*")) if partial.is_dir() else []
+    return max(path.stat().st_mtime for path in (partial, *inside))
 
 
 def _write_folder(plan: Plan, folder: Path) -> Iterator[str]:

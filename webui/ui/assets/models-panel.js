@@ -16,7 +16,10 @@ const OFFERED_PICTURES = 24;
 const SHORT_HASH = 10;
 /** Shelf -> what a prompt calls a model of it by. */
 const TAGS = { loras: (name) => `<lora:${name}:1>`, embeddings: (name) => name };
-const NOT_KEPT = ["checkpoint", "prompt", "negative_prompt", "seed", "extensions", "preview", "batch_count", "batch_size"];
+const NOT_KEPT = [
+  "checkpoint", "prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt", "seed", "variation_seed", "branch_step", "branch_from",
+  "extensions", "preview", "batch_count", "batch_size",
+];
 
 /** `does`: {close, changed(passport or null), merge(model), convert(model), fail(error)}. */
 export class Panel {
