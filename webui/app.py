@@ -75,7 +75,7 @@ class App:
         except BaseException:
             self._lock.close()
             raise
-        self.estimates = Estimates(self.store)
+        self.estimates, saving = Estimates(self.store), Saving(lambda: self.options.current)
         self.outputs = Outputs(settings.outputs_dir, settings.data_dir / "unsaved", self.store.names_of)
         self.strips = Strips(settings.data_dir / "strips", lambda: self.options.current.strip_megabytes)
         self.hub = Hub(self._snapshot)
@@ -113,12 +113,13 @@ class App:
             announce_status=self._announce_status,
             models_changed=self.refresh_models,
             witness=self._witness,
-            saving=Saving(lambda: self.options.current),
+            saving=saving,
         )
         contexts = Contexts(self.library, self.prompts, self.inputs, self.extensions, self.upscalers)
         parts = Parts(
-            jobs=self.store, outputs=self.outputs, intake=self.intake, scripts=ScriptShelf(self.extensions, contexts),
-            submit=self._submit_cell, read=self.picture_content, is_deleted=lambda name: name in self.gallery.trash.ids,
+            jobs=self.store, outputs=self.outputs, saving=saving, intake=self.intake,
+            scripts=ScriptShelf(self.extensions, contexts), submit=self._submit_cell, read=self.picture_content,
+            is_deleted=lambda name: name in self.gallery.trash.ids,
         )  # fmt: skip
         self.runs = Runs(parts, self.scheduler, self.hub, self.estimates)
         self.options.follow(self._options_changed)

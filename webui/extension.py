@@ -28,12 +28,23 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, dataclass_tra
 from pydantic.dataclasses import dataclass as strict_dataclass
 
 from webui.errors import CheckpointError, InvalidRequest, NotFound, UnknownName, UserError
-from webui.grids import Grid, draw_grid
+from webui.grids import MOST_PIXELS, Grid, draw_grid
 from webui.params import Param, Parameter, parameters
 from webui.prompt.tags import Tag
 from webui.request_base import STRICT, Request
 from webui.requests import ImageToImage, Inpaint, PictureRequest, TextToImage
-from webui.script import Cell, Composed, Finished, Made, ScriptContext, ScriptHooks, changed, possible
+from webui.script import (
+    Cell,
+    Composed,
+    Finished,
+    Made,
+    ScriptContext,
+    ScriptHooks,
+    changed,
+    check_count,
+    opened,
+    possible,
+)
 from webui.sentences import Sentence
 from webui.upscale_request import Upscale
 
@@ -43,11 +54,51 @@ if TYPE_CHECKING:  # the server, which must not import torch, reads this module 
     from PIL.Image import Image
 
 __all__ = [
-    "API", "Area", "Cell", "CheckpointError", "Components", "Composed", "Conditioning", "EngineContext",
-    "EngineHooks", "Finished", "Grid", "Guidance", "ImageToImage", "Inpaint", "InvalidRequest", "Made", "NotFound",
-    "Panel", "Param", "Parameter", "PictureRequest", "Request", "ScriptContext", "ScriptHooks", "Sentence",
-    "ServerContext", "Step", "Tag", "TextToImage", "UnetInputs", "UnknownName", "Upscale", "UserError", "Weights",
-    "changed", "contextmanager", "draw_grid", "nullcontext", "options", "parameters", "possible", "replace",
+    "API",
+    "MOST_PIXELS",
+    "Area",
+    "Cell",
+    "CheckpointError",
+    "Components",
+    "Composed",
+    "Conditioning",
+    "EngineContext",
+    "EngineHooks",
+    "Finished",
+    "Grid",
+    "Guidance",
+    "ImageToImage",
+    "Inpaint",
+    "InvalidRequest",
+    "Made",
+    "NotFound",
+    "Panel",
+    "Param",
+    "Parameter",
+    "PictureRequest",
+    "Request",
+    "ScriptContext",
+    "ScriptHooks",
+    "Sentence",
+    "ServerContext",
+    "Step",
+    "Tag",
+    "TextToImage",
+    "UnetInputs",
+    "UnknownName",
+    "Upscale",
+    "UserError",
+    "Weights",
+    "changed",
+    "check_count",
+    "contextmanager",
+    "draw_grid",
+    "nullcontext",
+    "opened",
+    "options",
+    "parameters",
+    "possible",
+    "replace",
 ]  # fmt: skip
 
 API = 1

@@ -5,14 +5,17 @@ width that they have, cells of one size, an empty one where a picture is missing
 """
 
 import functools
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, EMPTY = (255, 255, 255), (0, 0, 0), (214, 214, 214)
+MOST_PIXELS = 200_000_000
+"""Of one picture that is drawn; the cells of a larger one are made smaller."""
 LINE_HEIGHT = 1.25
 GAP = 0.5
 """Between names and pictures, in letters' heights."""
@@ -44,7 +47,10 @@ class Grid:
 
 
 def draw_grid(grid: Grid) -> Image.Image:
-    """The grid as one RGB picture. Cells are as large as the largest of them; smaller pictures stand in the middle."""
+    """The grid as one RGB picture. Cells are as large as the largest of them; smaller pictures stand in the middle.
+
+    A grid of more than `MOST_PIXELS` is drawn of smaller cells.
+    """
     width = max((cell.width for cell in grid.cells if cell), default=64)
     height = max((cell.height for cell in grid.cells if cell), default=64)
     rows = -(-len(grid.cells) // grid.columns)
@@ -54,7 +60,12 @@ def draw_grid(grid: Grid) -> Image.Image:
     title = _fitted(grid.title, left + across, size)
     over = [_fitted(name, width, size) for name in grid.over]
     top = _height((title,), size) + _height(over, size)
-    canvas = Image.new("RGB", (left + across, top + rows * (height + grid.margin) - grid.margin), PAPER)
+    whole = left + across, top + rows * (height + grid.margin) - grid.margin
+    if math.prod(whole) > MOST_PIXELS and max(width, height) > 1:
+        share = 0.98 * share_of(math.prod(whole))
+        smaller = [cell and shrunk(cell, share) for cell in grid.cells]
+        return draw_grid(replace(grid, cells=smaller, margin=int(grid.margin * share)))
+    canvas = Image.new("RGB", whole, PAPER)
     draw = ImageDraw.Draw(canvas)
     _write(draw, title, (left + across / 2, _height((title,), size) / 2), size)
     for number, lines in enumerate(over):
@@ -67,6 +78,19 @@ def draw_grid(grid: Grid) -> Image.Image:
         row, column = divmod(number, grid.columns)
         _put(canvas, cell, (left + column * (width + grid.margin), top + row * (height + grid.margin)), (width, height))
     return canvas
+
+
+def share_of(pixels: int) -> float:
+    """How large the sides of pictures of so many pixels together may be, 1: as they are."""
+    return min(1.0, math.sqrt(MOST_PIXELS / max(1, pixels)))
+
+
+def shrunk(picture: Image.Image, share: float) -> Image.Image:
+    """With sides of `share` times their length."""
+    if share >= 1:
+        return picture
+    size = max(1, int(picture.width * share)), max(1, int(picture.height * share))
+    return picture.resize(size, Image.Resampling.BOX)
 
 
 def _put(canvas: Image.Image, cell: Image.Image | None, corner: tuple[int, int], size: tuple[int, int]) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from webui.errors import InvalidRequest, NotFound
+from webui.grids import share_of, shrunk
 from webui.params import Parameter
 from webui.registry import CHOICES
 from webui.request_base import Request
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OptionsType = TypeVar("OptionsType")
+MOST_CELLS = 10_000
+"""Of one run, over all its rounds."""
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 
@@ -126,6 +130,33 @@ class ScriptHooks(Generic[OptionsType]):
     def fill(self, option: str, kind: str) -> str:
         """The value of a fillable option that names everything possible, with the other options as they are."""
         raise NotImplementedError
+
+
+def opened(finished: "Sequence[Finished]") -> "list[list[Image]]":
+    """The pictures of each cell, none of a cell that has none or of which one was deleted.
+
+    Together they have no more pixels than a grid may: where they would, each is made smaller as soon as it is opened.
+    """
+    made = [picture for cell in finished for picture in cell.pictures]
+    width, height = (max((getattr(each, side) for each in made), default=1) for side in ("width", "height"))
+    share = share_of(len(made) * width * height)
+    return [_opened(cell, share) for cell in finished]
+
+
+def _opened(cell: Finished, share: float) -> "list[Image]":
+    try:
+        return [shrunk(made.open(), share) for made in cell.pictures]
+    except NotFound:
+        return []
+
+
+def check_count(cells: int) -> None:
+    """Raises `InvalidRequest` for more cells than a run may have; to be asked before any of them is built."""
+    if cells > MOST_CELLS:
+        raise InvalidRequest(
+            "This would be a run of {count} pictures or more; {most} are possible. Ask for fewer.",
+            count=f"{cells:,}", most=f"{MOST_CELLS:,}",
+        )  # fmt: skip
 
 
 def changed(request: AnyRequest, **values: Any) -> AnyRequest:

@@ -12,12 +12,12 @@ from webui.extension import (
     ImageToImage,
     Inpaint,
     InvalidRequest,
-    NotFound,
     Param,
     Request,
     ScriptHooks,
     changed,
     draw_grid,
+    opened,
     options,
 )
 
@@ -77,10 +77,7 @@ class Script(ScriptHooks[Options]):
         return self.options.loops
 
     def compose(self, request: Request, finished: Sequence[Finished]) -> Iterator[Composed]:
-        try:
-            pictures = [cell.pictures[0].open() if cell.pictures else None for cell in finished]
-        except NotFound:
-            return
+        pictures = [pictures[0] if pictures else None for pictures in opened(finished)]
         if len(pictures) > 1:
             told = {"Loops": str(self.options.loops), "Final denoising strength": f"{self.options.final_strength:g}"}
             grid = Grid(cells=pictures, columns=self.options.loops)

@@ -1,10 +1,8 @@
 """Every combination of a prompt's parts: the first is always there, each of the others with and without."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
-
-from PIL import Image
 
 from webui.extension import (
     Cell,
@@ -12,12 +10,13 @@ from webui.extension import (
     Finished,
     Grid,
     InvalidRequest,
-    NotFound,
     Param,
     PictureRequest,
     Request,
     ScriptHooks,
+    changed,
     draw_grid,
+    opened,
     options,
 )
 
@@ -81,7 +80,7 @@ class Script(ScriptHooks[Options]):
         names = ["\n".join(matrix.chosen(combination)) or NOTHING_MORE for combination in range(columns)]
         beside = ["\n".join(matrix.chosen(row * columns)) or NOTHING_MORE for row in range(rows)]
         grid = Grid(
-            cells=[_picture(cell) for cell in finished],
+            cells=[pictures[0] if pictures else None for pictures in opened(finished)],
             columns=columns,
             over=names if columns > 1 else [],
             beside=beside if rows > 1 else [],
@@ -103,7 +102,7 @@ class Script(ScriptHooks[Options]):
         parts = [*chosen, matrix.first] if self.options.at_start else [matrix.first, *chosen]
         prompt = JOINTS[self.options.joined_by].join(parts)
         seed = request.seed + (combination if self.options.different_seeds else 0)
-        made = replace(
+        made = changed(
             request,
             prompt=prompt if self.options.prompt == "positive" else request.prompt,
             negative_prompt=prompt if self.options.prompt == "negative" else request.negative_prompt,
@@ -112,10 +111,3 @@ class Script(ScriptHooks[Options]):
             batch_size=1,
         )
         return Cell(request=made, label=", ".join(chosen) or NOTHING_MORE)
-
-
-def _picture(cell: Finished) -> Image.Image | None:
-    try:
-        return cell.pictures[0].open() if cell.pictures else None
-    except NotFound:
-        return None

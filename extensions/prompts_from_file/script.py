@@ -12,6 +12,7 @@ from webui.extension import (
     Request,
     ScriptHooks,
     changed,
+    check_count,
     options,
 )
 
@@ -45,6 +46,7 @@ class Script(ScriptHooks[Options]):
         assert isinstance(request, PictureRequest)
         if finished:
             return ()
+        check_count(sum(1 for line in self.options.text.splitlines() if line.strip()))
         lines = read(self.options.text)
         if not lines:
             raise InvalidRequest("There is no line with a prompt. Write one in each line, or drop a text file.")

@@ -17,6 +17,7 @@ from webui.extension import (
     ScriptHooks,
     Upscale,
     changed,
+    check_count,
     options,
 )
 
@@ -50,12 +51,12 @@ class Script(ScriptHooks[Options]):
         assert isinstance(request, ImageToImage)
         if self._first_tile > len(finished):
             made = Upscale(image=request.image, upscaler=self.options.upscaler, scale=self.options.scale)
-            self._tiling(request)  # what is impossible is said now
+            check_count(self.count(request))  # what is impossible is said now
             return [Cell(request=made, label=self.options.upscaler, place=LAST)]
         if len(finished) > self._first_tile or not self._is_enlarged(finished):
             return ()
-        tiles = self._tiling(request).cut(self._picture(request, finished))
-        images = [self.context.keep_picture(tile) for tile in tiles]
+        check_count(self.count(request))
+        images = self._tiling(request).each(self._picture(request, finished), self.context.keep_picture)
         return [
             self._tile(request, image, batch * len(images) + place, batch)
             for batch in range(request.batch_count)
@@ -64,7 +65,8 @@ class Script(ScriptHooks[Options]):
 
     def count(self, request: Request) -> int:
         assert isinstance(request, ImageToImage)
-        return self._first_tile + len(self._tiling(request).corners) * request.batch_count
+        tiling = self._tiling(request)
+        return self._first_tile + len(tiling.across) * len(tiling.down) * request.batch_count
 
     def columns(self, request: Request) -> int:
         assert isinstance(request, ImageToImage)

@@ -2,10 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from PIL import Image
+
+Taken = TypeVar("Taken")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,12 @@ class Tiling:
         return [(x, y) for y, x in itertools.product(self.down, self.across)]
 
     def cut(self, picture: Image.Image) -> list[Image.Image]:
+        return self.each(picture, lambda tile: tile)
+
+    def each(self, picture: Image.Image, take: Callable[[Image.Image], Taken]) -> list[Taken]:
+        """What `take` makes of every tile; there is one at a time."""
         width, height = self.tile
-        return [picture.crop((x, y, x + width, y + height)) for x, y in self.corners]
+        return [take(picture.crop((x, y, x + width, y + height))) for x, y in self.corners]
 
     def join(self, tiles: Sequence[Image.Image]) -> Image.Image:
         """The inverse of `cut`: each tile fades in over the one before, from left to right and from top to bottom."""

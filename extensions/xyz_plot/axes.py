@@ -4,7 +4,7 @@ ways of changing prompts and size that are no field. Knows nothing of grids.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from webui.extension import (
@@ -156,7 +156,7 @@ def _replacement() -> Axis:
     def apply(request: PictureRequest, value: tuple[str, str]) -> PictureRequest:
         searched, word = value
         prompt, negative_prompt = request.prompt, request.negative_prompt
-        return replace(
+        return changed(
             request,
             prompt=prompt.replace(searched, word),
             negative_prompt=negative_prompt.replace(searched, word),
@@ -204,19 +204,23 @@ def _reordered(request: PictureRequest, parts: tuple[str, ...]) -> PictureReques
     prompt, end = "", 0
     for (at, length), part in zip(places, parts, strict=True):
         prompt, end = prompt + request.prompt[end:at] + part, at + length
-    return replace(request, prompt=prompt + request.prompt[end:])
+    return changed(request, prompt=prompt + request.prompt[end:])
 
 
 def _styles(context: ScriptContext) -> Axis:
     def apply(request: PictureRequest, value: str) -> PictureRequest:
         names = [name.strip() for name in value.split(",") if name.strip() and name.strip().casefold() != "none"]
         prompt, negative_prompt = context.styled(request.prompt, request.negative_prompt, names)
-        return replace(request, prompt=prompt, negative_prompt=negative_prompt)
+        return changed(request, prompt=prompt, negative_prompt=negative_prompt)
 
     return Axis(
         name="styles", label="Styles", parse=values.split, apply=apply, tell=str,
         everything=lambda: list(context.names("styles")),
     )  # fmt: skip
+
+
+LONGEST_SIZE = 30
+"""Characters."""
 
 
 def _size() -> Axis:
@@ -231,6 +235,6 @@ def _size() -> Axis:
 
 def _side_lengths(value: str) -> tuple[int, int]:
     width, _, height = value.lower().replace("×", "x").partition("x")
-    if not (width.strip().isdecimal() and height.strip().isdecimal()):
+    if len(value) > LONGEST_SIZE or not (width.strip().isdecimal() and height.strip().isdecimal()):
         raise InvalidRequest("'{value}' is no size such as 512x768.", value=value[:80])
     return int(width), int(height)

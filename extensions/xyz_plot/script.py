@@ -9,26 +9,28 @@ from typing import Annotated, Any
 from PIL import Image
 
 from webui.extension import (
+    MOST_PIXELS,
     Cell,
     Composed,
     Finished,
     Grid,
+    Inpaint,
     InvalidRequest,
-    NotFound,
     Param,
     PictureRequest,
     Request,
     ScriptHooks,
+    TextToImage,
     changed,
+    check_count,
     draw_grid,
+    opened,
     options,
 )
 
 from . import values
 from .axes import NOTHING, Axis, axes_of, check_replacement, find
 
-MOST_PIXELS = 200_000_000
-"""Of the grid; a larger one can hardly be opened."""
 SEEDS = 2**32
 VALUES_HELP = 'A list such as 20, 30 or "a, b", c; ranges 1-5, 1-10 (+2), 1-10 [5].'
 
@@ -82,7 +84,7 @@ class Script(ScriptHooks[Options]):
             return ()
         along = self._along(request)
         across, down, deep = (len(each.values) for each in along)
-        self._check_size(request, across * down * deep)
+        check_count(across * down * deep)
         # The most expensive axis changes least often: it is the outermost.
         order = sorted((2, 1, 0), key=lambda place: -(axis.cost if (axis := along[place].axis) else 0.0))
         numbers = itertools.product(*(range(len(along[place].values)) for place in order))
@@ -93,6 +95,7 @@ class Script(ScriptHooks[Options]):
             cells.append(
                 Cell(request=self._request(request, along, (x, y, z)), label=_label(along, (x, y, z)), place=place)
             )
+        self._check_size([cell.request for cell in cells])
         return cells
 
     def columns(self, request: Request) -> int:
@@ -101,7 +104,7 @@ class Script(ScriptHooks[Options]):
     def compose(self, request: Request, finished: Sequence[Finished]) -> Iterator[Composed]:
         along = self._along(request)
         across, down, _ = (len(each.values) for each in along)
-        pictures = [_picture(cell) for cell in sorted(finished, key=lambda cell: cell.cell.place or 0)]
+        pictures = [_picture(made) for made in opened(sorted(finished, key=lambda cell: cell.cell.place or 0))]
         grids = [
             draw_grid(self._grid(pictures[start : start + across * down], across, along))
             for start in range(0, len(pictures), across * down)
@@ -170,12 +173,16 @@ class Script(ScriptHooks[Options]):
                 offset, step = offset + number * step, step * count
         return request if request.seed < 0 or not offset else changed(request, seed=(request.seed + offset) % SEEDS)
 
-    def _check_size(self, request: PictureRequest, cells: int) -> None:
-        if cells * request.width * request.height > MOST_PIXELS:
+    def _check_size(self, requests: Sequence[Request]) -> None:
+        """Cells are as large as the largest of them, and as full as the fullest."""
+        sizes = [_size_of(request) for request in requests]
+        width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
+        pictures = len(sizes) * max(request.pictures for request in requests)
+        if pictures * width * height > MOST_PIXELS:
             raise InvalidRequest(
                 "A grid of {cells} pictures of {width}×{height} has more than {most} million pixels. Take fewer values "
                 "or smaller pictures.",
-                cells=cells, width=request.width, height=request.height, most=MOST_PIXELS // 1_000_000,
+                cells=pictures, width=width, height=height, most=MOST_PIXELS // 1_000_000,
             )  # fmt: skip
 
     def _grid(self, pictures: Sequence[Image.Image | None], across: int, along: Sequence[Along]) -> Grid:
@@ -194,16 +201,23 @@ class Script(ScriptHooks[Options]):
         return told
 
 
+def _size_of(request: Request) -> tuple[int, int]:
+    """Of each picture when it is finished."""
+    assert isinstance(request, PictureRequest)
+    if isinstance(request, TextToImage) and request.hires:
+        return request.hires_sizes[1]
+    if isinstance(request, Inpaint):
+        left, top, right, bottom = request.margins
+        return request.width + left + right, request.height + top + bottom
+    return request.width, request.height
+
+
 def _label(along: Sequence[Along], numbers: tuple[int, int, int]) -> str:
     return ", ".join(each.names[number] for each, number in zip(along, numbers, strict=True) if each.axis is not None)
 
 
-def _picture(cell: Finished) -> Image.Image | None:
+def _picture(pictures: Sequence[Image.Image]) -> Image.Image | None:
     """The cell's picture, a small grid of several, or None when it has none."""
-    try:
-        pictures = [made.open() for made in cell.pictures]
-    except NotFound:
-        return None
     if len(pictures) < 2:
         return pictures[0] if pictures else None
     return draw_grid(Grid(cells=pictures, columns=math.ceil(math.sqrt(len(pictures)))))

@@ -18,7 +18,8 @@ Value = TypeVar("Value", str, int, float)
 
 MOST = 1000
 """Values of one axis."""
-WHOLE, DECIMAL = r"[+-]?\d+", r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+WHOLE, DECIMAL = r"[+-]?\d{1,18}", r"[+-]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})"
+"""No number of a request is longer; of longer ones no range can be counted."""
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

@@ -5,8 +5,9 @@ Which name is free and how it gets to the disk is the business of `outputs.py`.
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from webui.errors import UserError
 from webui.events import Image
@@ -38,6 +39,10 @@ class Saving:
         self._options = options
 
     def finished(self, record: JobRecord, image: Image) -> Finished:
+        """A picture of a job, as `saved` does it."""
+        return self.saved(record.values, image, started=record.started)
+
+    def saved(self, values: Mapping[str, Any], image: Image, *, started: float | None) -> Finished:
         """Never fails: what cannot be written as asked for is a PNG, and says so."""
         options, warning = self._options(), None
         png = image.png if options.write_metadata else without_texts(image.png)
@@ -50,7 +55,7 @@ class Saving:
                     "The picture was saved as PNG: {format} cannot hold it ({reason}).",
                     format=options.picture_format, reason=str(error)[:200],
                 )  # fmt: skip
-        return Finished(content=content, place=_place(options, record, image, suffix), warning=warning)
+        return Finished(content=content, place=_place(options, _named(values, image, started), suffix), warning=warning)
 
 
 def _converted(png: bytes, options: Options) -> bytes:
@@ -60,19 +65,22 @@ def _converted(png: bytes, options: Options) -> bytes:
     return convert(png, "WEBP", quality, lossless=options.webp_lossless)
 
 
-def _place(options: Options, record: JobRecord, image: Image, suffix: str) -> Place:
+def _named(values: Mapping[str, Any], image: Image, started: float | None) -> Named:
     found = _MODEL_HASH.search(image.parameters)
-    wordings = record.values.get("wordings", {})
+    wordings = values.get("wordings", {})
     said = {name: texts[image.picture] for name, texts in wordings.items() if image.picture < len(texts)}
-    picture = Named(
-        values={**record.values, **said}, number=image.picture, seed=image.seed, width=image.width, height=image.height,
+    return Named(
+        values={**values, **said}, number=image.picture, seed=image.seed, width=image.width, height=image.height,
         model_hash=found[1] if found else "", content=image.png,
-        started=datetime.datetime.fromtimestamp(record.started).astimezone() if record.started else None,
+        started=datetime.datetime.fromtimestamp(started).astimezone() if started else None,
     )  # fmt: skip
+
+
+def _place(options: Options, picture: Named, suffix: str) -> Place:
     stem = file_name(options.file_pattern, picture)
     return Place(
         folder=folder_name(options.folder_pattern, picture),
-        stem=stem if stem or options.number_files else str(image.seed),
+        stem=stem if stem or options.number_files else str(picture.seed),
         suffix=suffix,
         numbered=options.number_files,
     )

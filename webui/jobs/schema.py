@@ -122,6 +122,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNION ALL
             SELECT id, run_id, number, path, seed, width, height, parameters, created FROM run_pictures""",
     ),
+    # How often a server has begun to put a run's pictures together and has not come to an end.
+    ("ALTER TABLE runs ADD COLUMN composing INTEGER NOT NULL DEFAULT 0",),
 )
 """Statements that bring version i of the schema to version i + 1; entries are added, never changed."""
 

@@ -106,8 +106,12 @@ class JobStore(Database):
         ]
 
     def named_pictures(self) -> set[str]:
-        """Ids of all uploaded pictures that requests name, of finished jobs too."""
-        rows = self.all("SELECT request FROM jobs", ())
+        """Ids of all uploaded pictures that requests name, of finished jobs, runs and cells that wait too."""
+        rows = self.all(
+            "SELECT request FROM jobs UNION ALL SELECT request FROM runs "
+            "UNION ALL SELECT request FROM cells WHERE job_id IS NULL",
+            (),
+        )
         return {found for row in rows for found in PICTURE_ID.findall(row["request"])}
 
     def queue(self, limit: int) -> list[JobRecord]:

@@ -14,16 +14,18 @@ from typing import Any
 from PIL import Image
 
 from webui import __version__
-from webui.errors import NotFound, UserError
+from webui.errors import InvalidRequest, NotFound, UserError
+from webui.events import Image as Picture
 from webui.events import JobState
 from webui.inputs import Inputs
 from webui.intake import Intake
-from webui.jobs.outputs import Outputs, Place
+from webui.jobs.outputs import Outputs
 from webui.jobs.records import JobRecord, PictureRecord
-from webui.jobs.store import JobStore
+from webui.jobs.saving import Saving
+from webui.jobs.store import MAX_CRASHES, JobStore
 from webui.metadata import encode_png, generation_parameters, infotext
 from webui.requests import PictureRequest, to_values
-from webui.script import Cell, Composed, Finished, Made
+from webui.script import Cell, Composed, Finished, Made, check_count
 from webui.scripts.records import CellRecord, RunRecord, RunState
 from webui.scripts.shelf import AnyScript, ScriptShelf
 from webui.scripts.store import NewCell, RunStore
@@ -33,7 +35,6 @@ log = logging.getLogger(__name__)
 
 IN_QUEUE = 4
 """Cells of a run that stand in the queue at once: what others ask for meanwhile waits for these and no more."""
-MOST_CELLS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Parts:
 
     jobs: JobStore
     outputs: Outputs
+    saving: Saving
     intake: Intake
     scripts: ScriptShelf
     submit: Callable[[str, Mapping[str, Any], str], JobRecord]
@@ -105,7 +107,8 @@ class Conductor:
             script = self._parts.scripts.make(run.script, run.kind, run.options, open_seed=run.open_seed)
             finished = self.finished(cells)
             following = script.following(run.request, finished)
-            if following and len(cells) + len(following) <= MOST_CELLS:
+            if following:
+                check_count(len(cells) + len(following))
                 self._store.add_cells(run.id, self.checked(following))
                 return run
             if not any(cell.pictures for cell in finished):
@@ -128,7 +131,9 @@ class Conductor:
 
     def _checked(self, cell: Cell) -> NewCell:
         kind = cell.request.kind
-        request = self._parts.intake.request(kind, to_values(cell.request))
+        values = to_values(cell.request)
+        values.pop("wordings", None)  # drawn for each cell by its own seed
+        request = self._parts.intake.request(kind, values)
         return NewCell(place=cell.place, label=cell.label[:1000], kind=kind, values=to_values(request))
 
     def _made(self, picture: PictureRecord) -> Made:
@@ -141,10 +146,18 @@ class Conductor:
 
     def _compose(self, run: RunRecord, script: AnyScript, finished: Sequence[Finished]) -> None:
         """Save what the script makes of its cells; what was saved before the server was killed is there."""
+        if self._store.begin_composing(run.id) >= MAX_CRASHES:
+            raise InvalidRequest(
+                "Easel ended twice while it put this run's pictures together, and does not try again. The pictures of "
+                "its cells are in the gallery."
+            )
         there = len(self._store.pictures(run.id))
-        for number, composed in enumerate(script.compose(run.request, finished)):
-            if number >= there:
-                self._save(run, number, composed, self._model_hash(run))
+        try:
+            for number, composed in enumerate(script.compose(run.request, finished)):
+                if number >= there:
+                    self._save(run, number, composed, self._model_hash(run))
+        finally:  # whatever happens now, the server is there to see it
+            self._store.end_composing(run.id)
 
     def _save(self, run: RunRecord, number: int, composed: Composed, model_hash: str) -> None:
         request = composed.request or run.request
@@ -152,8 +165,14 @@ class Conductor:
         extra = {"Script": run.title, **composed.told}
         text = infotext(request, 0, model_hash=model_hash, version=__version__, extra=extra)
         png, size = encode_png(composed.image, request, 0, text), composed.image.size
+        image = Picture(
+            picture=number, seed=request.seed, width=size[0], height=size[1], png=png, parameters=text
+        )  # fmt: skip
+        finished = self._parts.saving.saved(to_values(request), image, started=run.created)
+        if finished.warning is not None:
+            log.warning("run %s: %s", run.id, finished.warning)
         record = partial(self._store.add_picture, run.id, number, seed=request.seed, size=size, parameters=text)
-        self._parts.outputs.save(png, Place.usual(request.seed), record)
+        self._parts.outputs.save(finished.content, finished.place, record)
 
     def _model_hash(self, run: RunRecord) -> str:
         """As the engine has written it into the cells' pictures."""

@@ -13,6 +13,9 @@ from webui.requests import REQUESTS
 from webui.script import ScriptContext
 from webui.scripts.conductor import keep_picture, open_png
 
+NOT_YET = "0" * 32
+"""Stands for a picture that is not uploaded or kept yet, in the plan of a run."""
+
 
 class Contexts:
     """Makes a context when a script is made; what it tells is as of the moment when the script asks."""
@@ -28,14 +31,15 @@ class Contexts:
         self._library, self._prompts, self._inputs = library, prompts, inputs
         self._extensions, self._upscalers = extensions, upscalers
 
-    def __call__(self, seed_is_open: bool) -> ScriptContext:
+    def __call__(self, seed_is_open: bool, is_plan: bool) -> ScriptContext:
+        """In a plan no picture is kept: what would be made of it is counted and no more."""
         return ScriptContext(
             fields=fields_of,
             option_types=self._extensions.option_types(),
             names=self._names,
             styled=self._prompts.styled,
             open_picture=lambda name: open_png(self._inputs.read(name)),
-            keep_picture=partial(keep_picture, self._inputs),
+            keep_picture=(lambda _: NOT_YET) if is_plan else partial(keep_picture, self._inputs),
             seed_is_open=seed_is_open,
         )
 

@@ -8,19 +8,24 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from webui.contract import Signal
-from webui.errors import CannotSave, CannotStore, Conflict, InvalidRequest, NotFound, UnknownName, UserError
+from webui.errors import Conflict, InvalidRequest, NotFound, UnknownName, UserError
+from webui.events import JobState
 from webui.jobs.estimates import Estimates
 from webui.jobs.hub import ENDING, Frame, Hub, Subscription
 from webui.jobs.records import JobRecord
 from webui.jobs.scheduler import Scheduler
 from webui.request_base import Request
 from webui.requests import REQUESTS, PictureRequest, to_values
+from webui.script import Cell, check_count
 from webui.scripts.conductor import Conductor, Parts
+from webui.scripts.context import NOT_YET
 from webui.scripts.records import CellRecord, RunRecord, RunState
 from webui.scripts.shelf import AnyScript
 from webui.scripts.store import ACTIVE, NewCell, NewRun, RunStore
@@ -31,11 +36,11 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_ATTEMPTS = 2.0
 """While a full disk keeps a run from going on."""
+PAUSE_AFTER_DEFECT = 0.2
+FULL = 507
+"""Status of the errors that say that a disk is full: what met one is tried again."""
 NEWEST = 50
 """Runs that are looked at for what an earlier server did not get round to."""
-NOT_YET = "0" * 32
-"""Stands for a picture that is not uploaded yet, in the plan of a run."""
-
 Answer = TypeVar("Answer")
 
 
@@ -62,6 +67,8 @@ class Runs:
         self._closing = threading.Event()
         self._has_trouble = False
         """Whether a full disk has kept a run from going on."""
+        self._pausing: set[str] = set()
+        """Jobs of resumed runs that were still about to pause: they are resumed as soon as they have paused."""
         self._subscription: Subscription | None = None
         self._thread = threading.Thread(target=self._follow, name="runs of scripts", daemon=True)
 
@@ -96,10 +103,10 @@ class Runs:
         A picture that is not uploaded yet may be missing in the values. Where all depends on it, all is None.
         """
         request, open_seed = self._request(asked, is_draft=True)
-        script = self._parts.scripts.make(asked.script, asked.kind, asked.options, open_seed=open_seed)
+        script = self._parts.scripts.make(asked.script, asked.kind, asked.options, open_seed=open_seed, is_plan=True)
         try:
-            cells = self._guarded(asked.script, lambda: list(script.following(request, ())))
-            return plan_json(request, cells, script.count(request), self._estimates)
+            cells, count = self._guarded(asked.script, lambda: self._planned(script, request))
+            return plan_json(request, cells, count, self._estimates)
         except NotFound:
             if NOT_YET not in request.inputs:
                 raise
@@ -134,8 +141,7 @@ class Runs:
         with self._lock:
             run = self._changed(run_id, (RunState.PAUSED,), RunState.RUNNING)
             for job in reversed(self._active_jobs(run_id)):  # each goes to the front of the queue
-                with suppress(Conflict):
-                    self._scheduler.resume(job.id)
+                self._resume_job(job.id)
             self._advance(run)
         return run
 
@@ -160,31 +166,55 @@ class Runs:
             values = {"image": NOT_YET, **values}
         request = self._parts.intake.request(asked.kind, values, is_draft=is_draft)
         assert isinstance(request, PictureRequest)
-        return request, int(values.get("seed", -1)) < 0
+        # Each cell draws its own words: what was drawn here has only shown that it can be.
+        return replace(request, wordings={}), int(values.get("seed", -1)) < 0
+
+    @staticmethod
+    def _planned(script: AnyScript, request: Request) -> tuple[list[Cell], int]:
+        """The first cells of a run, and how many there will be. Raises `InvalidRequest` for too many."""
+        cells, count = list(script.following(request, ())), script.count(request)
+        check_count(max(len(cells), count))
+        return cells, count
 
     def _begun(
         self, asked: Asked, script: AnyScript, request: Request, open_seed: bool
     ) -> tuple[NewRun, list[NewCell]]:
-        cells = self._conductor.checked(script.following(request, ()))
+        planned, count = self._planned(script, request)
+        cells = self._conductor.checked(planned)
         if not cells:
             raise InvalidRequest("There is nothing to make: the script names no picture at all.")
         known = self._parts.scripts.find(asked.script)
         new = NewRun(
             script=known.name, title=known.title, kind=asked.kind, values=to_values(request),
-            options=dict(asked.options), open_seed=open_seed, total=max(len(cells), script.count(request)),
+            options=dict(asked.options), open_seed=open_seed, total=max(len(cells), count),
             columns=script.columns(request),
         )  # fmt: skip
         return new, cells
 
     def _guarded(self, script: str, ask: Callable[[], Answer]) -> Answer:
-        """A script is somebody else's program: whatever it ends with is told in words."""
+        """A script is somebody else's program: whatever it ends with is told in words.
+
+        Values that it cannot make a request of are the fault of who asks: they are never held against the script.
+        """
         try:
             return ask()
         except UserError:
             raise
+        except (ValidationError, OverflowError) as error:
+            log.info("script %s was given impossible values", script, exc_info=True)
+            raise InvalidRequest(
+                "The script can make no pictures with these values: {reason}", reason=str(error)[:200]
+            ) from error
         except Exception as error:
             log.exception("script %s failed", script)
             raise self._parts.scripts.guard(script, error) from error
+
+    def _resume_job(self, job_id: str) -> None:
+        try:
+            self._scheduler.resume(job_id)
+        except Conflict:  # it waits already, or runs and has not answered yet to what it was told
+            if self._parts.jobs.job(job_id).state is JobState.RUNNING:
+                self._pausing.add(job_id)
 
     def _tell(self, run_id: str, when: Sequence[RunState], state: RunState, signal: Signal) -> RunRecord:
         with self._lock:
@@ -234,25 +264,32 @@ class Runs:
     def _follow(self) -> None:
         self._try(self._settle)
         while not self._closing.is_set() and self._subscription is not None:
-            frame = self._subscription.get(SECONDS_BETWEEN_ATTEMPTS)
-            if frame is not None or self._has_trouble:
-                self._try(partial(self._take, frame))
+            self._try(partial(self._listen, self._subscription))
+
+    def _listen(self, subscription: Subscription) -> None:
+        frame = subscription.get(SECONDS_BETWEEN_ATTEMPTS)
+        if frame is not None or self._has_trouble:
+            self._take(frame)
 
     def _try(self, step: Callable[[], None]) -> None:
         """What fails must not end the thread."""
         try:
             step()
-        except (CannotStore, CannotSave) as error:
-            log.error("%s", error)
-            self._has_trouble = True
-        except Exception:  # a defect of ours
-            log.exception("a run could not be moved on")
+        except Exception as error:
+            if isinstance(error, UserError) and error.status == FULL:
+                log.error("%s", error)
+                self._has_trouble = True
+            else:  # a defect of ours
+                log.exception("a run could not be moved on")
+                self._closing.wait(PAUSE_AFTER_DEFECT)
 
     def _settle(self) -> None:
         """Move on what an earlier server has left, and tell the jobs of its other runs what they were not told."""
         for state, signal in ((RunState.PAUSED, Signal.PAUSE), (RunState.CANCELLED, Signal.CANCEL)):
             for run in self._store.runs((state,), NEWEST):
                 self._signal_all(run.id, signal)
+        for run in self._store.runs((RunState.RUNNING,), NEWEST):
+            self._pausing |= {job.id for job in self._active_jobs(run.id) if job.state is JobState.PAUSED}
         self._advance_all()
 
     def _take(self, frame: Frame | None) -> None:
@@ -262,11 +299,26 @@ class Runs:
             run_id = self._store.run_of_job(frame["job"])
             if run_id is not None:
                 self._move_on(run_id)
+        elif frame["kind"] == "paused":
+            self._resume_late()
+
+    def _resume_late(self) -> None:
+        """Jobs that paused only after their run had been resumed."""
+        with self._lock:
+            for job in self._parts.jobs.jobs_named(sorted(self._pausing)):
+                run_id = self._store.run_of_job(job.id)
+                if job.state is JobState.PAUSED and run_id is not None:
+                    if self._store.run(run_id).state is RunState.RUNNING:
+                        self._scheduler.resume(job.id)
+                    self._pausing.discard(job.id)
+                elif job.state.is_final:
+                    self._pausing.discard(job.id)
 
     def _advance_all(self) -> None:
         self._has_trouble = False
+        self._try(self._resume_late)
         for run in reversed(self._store.runs((RunState.RUNNING,), 1000)):
-            self._move_on(run.id)
+            self._try(partial(self._move_on, run.id))  # one that cannot go on keeps no other from it
 
     def _move_on(self, run_id: str) -> None:
         with self._lock:
@@ -279,5 +331,10 @@ class Runs:
     def _advance(self, run: RunRecord) -> None:
         try:
             self._conductor.advance(run)
+        except UserError as error:
+            if error.status != FULL:
+                raise
+            log.error("%s", error)
+            self._has_trouble = True  # the thread tries again
         finally:
             self._announce(self._store.run(run.id))

@@ -1,11 +1,12 @@
 """Which scripts there are, what they can be told, and a script made ready to be asked. Carries nothing out."""
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webui.errors import ExtensionError, InvalidRequest, UnknownName
+from webui.errors import ExtensionError, InvalidRequest, UnknownName, UserError
 from webui.extensions.desk import ExtensionDesk
 from webui.extensions.manifest import Folder
 from webui.extensions.modules import described
@@ -13,6 +14,8 @@ from webui.extensions.probe import script_of
 from webui.params import Parameter, parameters
 from webui.requests import construct
 from webui.script import ScriptContext, ScriptHooks, possible
+
+log = logging.getLogger(__name__)
 
 AnyScript = ScriptHooks[Any]
 """A script; its options are of a class that only it knows."""
@@ -38,8 +41,8 @@ class Known:
 class ScriptShelf:
     """Safe to use from any thread."""
 
-    def __init__(self, desk: ExtensionDesk, context: Callable[[bool], ScriptContext]) -> None:
-        """`context` makes what a script is given; it is told whether the seed is open."""
+    def __init__(self, desk: ExtensionDesk, context: Callable[[bool, bool], ScriptContext]) -> None:
+        """`context` makes what a script is given; it is told whether the seed is open, and whether it is for a plan."""
         self._desk, self._context = desk, context
         self._lock = threading.Lock()
         self._known: tuple[object, dict[str, Known]] = (None, {})
@@ -60,19 +63,39 @@ class ScriptShelf:
             raise UnknownName("script", name, self.all())
         return self.all()[name]
 
-    def make(self, name: str, kind: str, options: Mapping[str, Any], *, open_seed: bool) -> AnyScript:
-        """The script with its options. Raises `UnknownName` or `InvalidRequest`."""
+    def make(
+        self, name: str, kind: str, options: Mapping[str, Any], *, open_seed: bool, is_plan: bool = False
+    ) -> AnyScript:
+        """The script with its options. Raises `UnknownName`, `InvalidRequest`, or `ExtensionError` for a broken one."""
         known = self.find(name)
         if kind not in known.script.kinds:
             raise InvalidRequest(
                 "{title} takes requests of these kinds: {kinds}, not {kind}.",
                 title=known.title, kinds=", ".join(known.script.kinds), kind=kind[:80],
             )  # fmt: skip
-        return known.script(construct(known.options, options), self._context(open_seed))
+        told: Any = construct(known.options, options)
+        try:
+            return known.script(told, self._context(open_seed, is_plan))
+        except UserError:
+            raise
+        except Exception as error:
+            raise self.guard(name, error) from error
 
     def listed(self) -> list[dict[str, Any]]:
-        """Every script as JSON: kinds that it takes, its options, and their possible values for each kind."""
-        return [self._json(known) for known in self.all().values()]
+        """Every script as JSON: kinds that it takes, its options, and their possible values for each kind.
+
+        One that fails when it is asked is left out, and its card says why.
+        """
+        every = [self._told(known) for known in list(self.all().values())]
+        return [told for told in every if told is not None]
+
+    def _told(self, known: Known) -> dict[str, Any] | None:
+        try:
+            return self._json(known)
+        except Exception as error:  # a script is somebody else's program
+            log.exception("script %s could not be listed", known.name)
+            self.guard(known.name, error)
+            return None
 
     def guard(self, name: str, error: Exception) -> ExtensionError:
         """What is told when a script ends with an error that is none of ours; its card tells it too."""
@@ -93,7 +116,7 @@ class ScriptShelf:
             return None
 
     def _json(self, known: Known) -> dict[str, Any]:
-        script = known.script(known.options(), self._context(False))
+        script = known.script(known.options(), self._context(False, True))
         return {
             "name": known.name,
             "title": known.title,

@@ -109,6 +109,19 @@ class RunStore:
             ).fetchone()
             return None if row is None else _run(row)
 
+    def begin_composing(self, run_id: str) -> int:
+        """How many attempts to put its pictures together were begun before and never came to an end."""
+        with self._database.write() as sql:
+            row = sql.execute(
+                "UPDATE runs SET composing = composing + 1 WHERE id = ? RETURNING composing", (run_id,)
+            ).fetchone()
+            return int(row[0]) - 1
+
+    def end_composing(self, run_id: str) -> None:
+        """It came to an end, in a picture or in an error that the server has survived."""
+        with self._database.write() as sql:
+            sql.execute("UPDATE runs SET composing = 0 WHERE id = ?", (run_id,))
+
     # Cells.
 
     def cells(self, run_id: str) -> list[CellRecord]:
@@ -159,7 +172,7 @@ class RunStore:
 
 def _run(row: sqlite3.Row) -> RunRecord:
     values = dict(row)
-    del values["key"]
+    del values["key"], values["composing"]
     values["values"], values["options"] = json.loads(values.pop("request")), json.loads(values["options"])
     values["state"], values["open_seed"] = RunState(values["state"]), bool(values["open_seed"])
     text = values.pop("text")

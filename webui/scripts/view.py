@@ -43,7 +43,7 @@ def run_json(
         "title": run.title,
         "kind": run.kind,
         "state": run.state.value,
-        "request": dict(run.values),
+        "request": {name: value for name, value in run.values.items() if name != "wordings"},
         "options": dict(run.options),
         "created": run.created,
         "finished": run.finished,

@@ -20,6 +20,15 @@ function remembered() {
   return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
 }
 
+/** The ids of a page with those of a run: the newest of them have the room that the person's own leave. */
+export function withAdopted(own, others, adopted) {
+  const all = [...own, ...others.filter((id) => !own.includes(id))];
+  const room = Math.max(0, OWN_JOBS_REMEMBERED - all.filter((id) => !adopted.has(id)).length);
+  const theirs = all.filter((id) => adopted.has(id));
+  const kept = new Set(theirs.slice(Math.max(0, theirs.length - room)));
+  return all.filter((id) => !adopted.has(id) || kept.has(id));
+}
+
 /** What a snapshot may tell news of that no frame told: event -> what of a job it is about. */
 const NEWS = { pictures: (job) => job.pictures.map(({ id }) => id), models: (job) => job.result ?? [] };
 
@@ -32,6 +41,7 @@ class JobBook extends EventTarget {
   #fetching = new Map();
   #line = new EventLine();
   #own = remembered();
+  #adopted = new Set();  // ids that `adopt` was ever told, each of which it takes once
   #news = {};  // event -> what it was about in the last snapshot
   /** State of engine and queue as /api/v1/status says it; null until known. */
   status = null;
@@ -121,11 +131,12 @@ class JobBook extends EventTarget {
 
   /** Jobs that a run of this page has made are this page's. */
   adopt(ids) {
-    const others = ids.filter((id) => !this.#own.includes(id));
-    if (!others.length) return;
-    this.#own = [...this.#own, ...others].slice(-OWN_JOBS_REMEMBERED);
+    const others = ids.filter((id) => !this.#adopted.has(id));
+    for (const id of others) this.#adopted.add(id);
+    if (others.every((id) => this.#own.includes(id))) return;
+    this.#own = withAdopted(this.#own, others, this.#adopted);
     tab.set("jobs", this.#own);
-    for (const id of others) if (!this.#jobs.has(id)) void this.#fetch(id);
+    for (const id of others) if (this.#own.includes(id) && !this.#jobs.has(id)) void this.#fetch(id);
     this.#changed();
   }
 

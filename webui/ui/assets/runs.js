@@ -90,9 +90,9 @@ class Runs extends HTMLElement {
     const fill = h("div", { class: "easel-bar-fill" });
     const buttons = Object.fromEntries(Object.keys(ACTIONS).map((action) => [action, this.#button(run.id, action)]));
     const away = h("button", { type: "button", class: "easel-button", onclick: () => this.#dismiss(run.id) }, t("action.dismiss"));
-    const parts = { fill, buttons, away, line: h("span", { class: "easel-line", role: "status" }), problem: h("p", { class: "easel-script-problem" }), grid: h("div", { class: "easel-run-grid" }), made: h("div", { class: "easel-run-made" }) };
+    const parts = { fill, buttons, away, line: h("span", { class: "easel-line" }), speaker: h("span", { class: "easel-sr", role: "status" }), problem: h("p", { class: "easel-script-problem" }), grid: h("div", { class: "easel-run-grid" }), made: h("div", { class: "easel-run-made" }) };
     this.#cards.set(run.id, parts);
-    const row = h("div", { class: "easel-live-row" }, h("strong", {}, own(run.title)), parts.line, ...Object.values(buttons), away);
+    const row = h("div", { class: "easel-live-row" }, h("strong", {}, own(run.title)), parts.line, parts.speaker, ...Object.values(buttons), away);
     return h("section", { class: "easel-run", "data-run": run.id }, row, h("div", { class: "easel-bar" }, fill), parts.problem, parts.made, parts.grid);
   }
 
@@ -112,8 +112,9 @@ class Runs extends HTMLElement {
   }
 
   #update(run) {
-    const { fill, line, buttons, away, problem, grid, made } = this.#cards.get(run.id);
+    const { fill, line, speaker, buttons, away, problem, grid, made } = this.#cards.get(run.id);
     setText(line, told(run));
+    setText(speaker, announced(run));
     fill.style.width = `${run.total ? Math.floor((100 * run.over) / run.total) : 0}%`;
     for (const [action, button] of Object.entries(buttons)) button.hidden = !ACTIONS[action](run);
     away.hidden = !isOver(run);
@@ -121,9 +122,30 @@ class Runs extends HTMLElement {
     const isDrawn = isOver(run) && run.pictures.length > 0;
     grid.hidden = isDrawn;
     if (run.columns) grid.style.setProperty("--columns", run.columns);
-    renewed(grid, isDrawn ? null : run.cells.map(({ number, state, pictures }) => [number, state, pictures.length]), () => (isDrawn ? [] : run.cells.map(cellOf)));
+    this.#updateGrid(grid, isDrawn ? [] : run.cells);
     renewed(made, run.pictures.map(({ id }) => id), () => run.pictures.map(madeOf));
   }
+
+  /** Only cells that look otherwise are made anew: the pictures of the others stay loaded. */
+  #updateGrid(grid, cells) {
+    const before = grid.easelCells ?? new Map();
+    grid.easelCells = new Map(cells.map((cell) => {
+      const look = lookOf(cell);
+      const known = before.get(cell.number);
+      return [cell.number, known?.look === look ? known : { look, element: cellOf(cell) }];
+    }));
+    const wanted = [...grid.easelCells.values()].map(({ element }) => element);
+    const kept = new Set(wanted);
+    for (const child of [...grid.children]) if (!kept.has(child)) child.remove();
+    wanted.forEach((element, at) => grid.children[at] === element || grid.insertBefore(element, grid.children[at] ?? null));
+  }
+}
+
+/** What a screen reader hears: every quarter and every state, not every cell. */
+export function announced(run) {
+  if (run.state !== "running") return t(`state.${run.state}`);
+  const quarter = Math.floor((run.total ? run.over / run.total : 0) * 4) * 25;
+  return quarter ? t("progress.percent", { n: quarter }) : t("state.running");
 }
 
 const own = (text) => sentence({ text, template: text, values: {} });
@@ -142,10 +164,13 @@ function cellOf(cell) {
   const state = hasWord(`state.${cell.state}`) ? t(`state.${cell.state}`) : "";
   const why = cell.error ? sentence(cell.error) : state;
   const shown = picture
-    ? h("a", { href: pictureUrl(picture), target: "_blank", rel: "noopener" }, h("img", { src: pictureUrl(picture), alt: cell.label, loading: "lazy" }))
+    ? h("a", { href: pictureUrl(picture), target: "_blank", rel: "noopener" }, h("img", { src: pictureUrl(picture), alt: cell.label, loading: "lazy", decoding: "async" }))
     : h("span", { class: "easel-run-empty", title: why }, cell.state === "failed" || cell.state === "cancelled" ? "✕" : "");
   return h("figure", { class: "easel-run-cell", "data-state": cell.state }, shown, h("figcaption", { title: cell.label }, cell.label));
 }
+
+/** Whether a cell looks otherwise than before. */
+const lookOf = ({ state, label, pictures }) => JSON.stringify([state, label, pictures[0]?.id ?? null]);
 
 const madeOf = (picture) =>
   h("a", { href: pictureUrl(picture), target: "_blank", rel: "noopener" }, h("img", { src: pictureUrl(picture), alt: t("run.picture"), loading: "lazy" }));

@@ -1,7 +1,7 @@
 // <easel-script kind="txt2img">: the list of scripts and the options of the chosen one, from what the server says of them.
 
 import { h, renewed, setText } from "./dom.js";
-import { chooseScript, chosenName, loadScripts, optionsOf, setOption } from "./scripts.js";
+import { chooseScript, chosenName, forgetGone, loadScripts, optionsOf, setOption } from "./scripts.js";
 import { fillOption, ServerError } from "./server.js";
 import { sentence, t } from "./words.js";
 
@@ -14,6 +14,7 @@ const own = (text) => sentence({ text, template: text, values: {} });
 class ScriptForm extends HTMLElement {
   #scripts = [];
   #turn = 0;
+  #tell = (words) => setText(this.note, words);
   #redraw = ({ detail }) => detail.kind === this.kind && this.#draw();
 
   connectedCallback() {
@@ -39,6 +40,7 @@ class ScriptForm extends HTMLElement {
     this.#scripts = (await loadScripts()).filter(({ kinds }) => kinds.some((kind) => KINDS[this.kind].includes(kind)));
     const options = this.#scripts.map(({ name, title }) => h("option", { value: name }, own(title)));
     renewed(this.list, this.#scripts.map(({ name }) => name), () => [h("option", { value: "" }, t("script.none")), ...options]);
+    forgetGone(this.kind);
     this.#draw();
   }
 
@@ -60,7 +62,7 @@ class ScriptForm extends HTMLElement {
     const control = this.#control(script, option, value, change);
     control.id = id;
     if (option.type === "bool") return h("label", { class: "easel-script-check", title: own(option.help), for: id }, control, own(option.label));
-    const more = option.can_be_filled ? [this.#fillButton(script, option, control, change)] : isLong(option) ? [fileButton(control, change)] : [];
+    const more = option.can_be_filled ? [this.#fillButton(script, option, control, change)] : isLong(option) ? [fileButton(control, change, this.#tell)] : [];
     return field(own(option.label), control, own(option.help), more);
   }
 
@@ -77,7 +79,7 @@ class ScriptForm extends HTMLElement {
       box.checked = value;
       return box;
     }
-    return option.type === "str" ? textBox(option, value, change) : numberBox(option, value, change);
+    return option.type === "str" ? textBox(option, value, change, this.#tell) : numberBox(option, value, change);
   }
 
   #fillButton(script, option, control, change) {
@@ -115,7 +117,7 @@ function field(label, control, help = "", more = []) {
   return h("label", { class: "easel-script-field" }, h("span", {}, label), row, help ? h("small", {}, help) : null);
 }
 
-function textBox(option, value, change) {
+function textBox(option, value, change, tell) {
   const box = isLong(option)
     ? h("textarea", { class: "easel-input", rows: option.can_be_filled ? 2 : 5, spellcheck: "false" })
     : h("input", { type: "text", class: "easel-input" });
@@ -125,7 +127,7 @@ function textBox(option, value, change) {
     const [file] = event.dataTransfer.files;
     if (!file) return;
     event.preventDefault();
-    void takeFile(file, box, change);
+    void takeFile(file, box, change, tell);
   });
   return box;
 }
@@ -138,17 +140,17 @@ function numberBox(option, value, change) {
   return box;
 }
 
-function fileButton(box, change) {
+function fileButton(box, change, tell) {
   const input = h("input", { type: "file", accept: ".txt,text/plain", class: "easel-sr" });
   input.addEventListener("change", () => {
-    if (input.files[0]) void takeFile(input.files[0], box, change);
+    if (input.files[0]) void takeFile(input.files[0], box, change, tell);
     input.value = "";  // the same file may be chosen again
   });
   return h("button", { type: "button", class: "easel-button", onclick: () => input.click() }, t("script.file"), input);
 }
 
-async function takeFile(file, box, change) {
-  if (file.size > MOST_FILE) return;
+async function takeFile(file, box, change, tell) {
+  if (file.size > MOST_FILE) return tell(t("script.too_long", { n: MOST_FILE.toLocaleString() }));
   box.value = await file.text();
   change(box.value);
 }

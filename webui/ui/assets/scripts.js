@@ -6,9 +6,14 @@ import { tab } from "./storage.js";
 let known = [];
 let asking = null;
 
+let isKnown = false;  // whether the server has said which there are
+
 /** Every script as /api/v1/scripts lists them; asked for once. */
 export function loadScripts() {
-  asking ??= getScripts().then(({ scripts }) => (known = scripts)).catch((error) => {
+  asking ??= getScripts().then(({ scripts }) => {
+    isKnown = true;
+    return (known = scripts);
+  }).catch((error) => {
     asking = null;  // asked again the next time
     if (!(error instanceof ServerError)) throw error;
     return known;
@@ -18,8 +23,11 @@ export function loadScripts() {
 
 const kept = (kind) => tab.get(`script.${kind}`) ?? {};
 
-/** Name of the script that a form uses; "" for none. */
-export const chosenName = (kind) => String(kept(kind).name ?? "");
+/** Name of the script that a form uses; "" for none, and for one that is gone. */
+export const chosenName = (kind) => nameAmong(isKnown ? known : null, String(kept(kind).name ?? ""));
+
+/** A name if it is among these scripts; anything as long as nobody knows them. */
+export const nameAmong = (scripts, name) => (scripts && !scripts.some((each) => each.name === name) ? "" : name);
 
 /** What a script was told in a form, by option; what nobody has touched is at its default. */
 export function optionsOf(kind, script) {
@@ -32,6 +40,11 @@ const fits = (option, value) => typeof value === TYPES[option.type];
 
 export function chooseScript(kind, name) {
   keep(kind, { ...kept(kind), name });
+}
+
+/** A chosen script that the server does not have any more is chosen no longer. */
+export function forgetGone(kind) {
+  if (kept(kind).name && !chosenName(kind)) chooseScript(kind, "");
 }
 
 export function setOption(kind, script, option, value) {
