@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 CASES = int(os.environ.get("EASEL_CASES", "3"))
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 ENDLESS = "/api/v1/events/stream"
+READY = "/api/v1/ready"
 SETTINGS = settings(
     max_examples=CASES, deadline=None, database=None, derandomize=CASES < 10, suppress_health_check=list(HealthCheck)
 )
@@ -45,7 +46,10 @@ def test_whatever_the_document_allows_is_answered_as_it_says(client: TestClient,
     def ask(case: Any) -> None:
         nonlocal asked
         asked += 1
-        case.call_and_validate(checks=CHECKS)
+        # "Not ready" is said with 503, and one of the questions before it may have restarted the engine.
+        case.call_and_validate(
+            checks=[check for check in CHECKS if case.path != READY or check is not not_a_server_error]
+        )
 
     for result in schema.get_all_operations():
         operation: Any = result.ok()  # type: ignore[union-attr]
