@@ -33,7 +33,8 @@ def pixels(engine: Engine, **values: object) -> np.ndarray:
         ("Euler", {"s_churn": 4.0}, {"s_churn": 4.0, "s_tmax": 3.0}),
         ("Euler a", {}, {"eta_noise_seed_delta": 31337}),
         ("Euler a", {}, {"eta_noise_seed_delta": -31337}),
-        ("UniPC", {}, {"unipc_order": 3}),
+        # The third order needs three steps behind it and as many before it.
+        ("UniPC", {"num_inference_steps": 6}, {"num_inference_steps": 6, "unipc_order": 3}),
         ("UniPC", {}, {"unipc_variant": "bh1"}),
         ("DPM++ 2M", {}, {"sigma_min": 0.5}),
         ("DPM++ 2M", {}, {"sigma_max": 5.0}),

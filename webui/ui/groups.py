@@ -85,8 +85,9 @@ class Maker:
 def prompts(maker: Maker, *, autofocus: bool = False) -> None:
     maker.add("prompt", info=None, placeholder=word("prompt.placeholder"), autofocus=autofocus)
     maker.add("negative_prompt", info=None, lines=2, placeholder=word("negative_prompt.placeholder"))
-    element("easel-styles", elem_id=f"{maker.tab}_styles", kind=maker.tab)
-    element("easel-wildcards", elem_id=f"{maker.tab}_wildcards", kind=maker.tab)
+    with gr.Row(elem_classes="easel-prompt-tools"):
+        element("easel-styles", elem_id=f"{maker.tab}_styles", kind=maker.tab)
+        element("easel-wildcards", elem_id=f"{maker.tab}_wildcards", kind=maker.tab)
 
 
 def generate_button(maker: Maker) -> gr.Button:
