@@ -34,9 +34,11 @@ def free_port() -> int:
 
 
 class Server:
-    def __init__(self, home: Path, models_dir: Path) -> None:
+    def __init__(self, home: Path, models_dir: Path, extensions_dir: Path | None = None) -> None:
+        """Without an extensions folder it has one of its own, which is empty."""
         self.home = home
         self._models_dir = models_dir
+        self._extensions_dir = extensions_dir or home / "extensions"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,7 +46,8 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers and its engine is ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        folders = {name: self.home / name for name in ("data", "outputs", "extensions")} | {"models": self._models_dir}
+        own = {name: self.home / name for name in ("data", "outputs")}
+        folders = own | {"models": self._models_dir, "extensions": self._extensions_dir}
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
         flags = [part for name, folder in folders.items() for part in (f"--{name}-dir", str(folder))]

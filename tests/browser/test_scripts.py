@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("embedded"), ROOT / "models")
+    server = Server(tmp_path_factory.mktemp("embedded"), ROOT / "models", ROOT / "extensions")
     try:
         server.start()
         yield server

@@ -108,6 +108,7 @@ def test_on_a_phone_the_strip_follows_the_finger_and_nothing_sticks_out(open_pag
     easel.ask("a red cat", steps=STEPS)
     easel.made("a red cat")  # a fresh page shows other people's results, and their strips, until then
     expect(strip).to_be_visible()
+    strip.scroll_into_view_if_needed()
     box = strip.bounding_box()
     assert box
     page.touchscreen.tap(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
