@@ -121,7 +121,14 @@ class Snippet:
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
+    # One `model` brings the schema into the document. FastAPI takes a millisecond for each of them, at each of hundreds
+    # of routes, so the others point to it.
     status: {"model": ErrorAnswer, "description": description}
+    if status == 422
+    else {
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
+        "description": description,
+    }
     for status, description in {
         400: "The body cannot be read.",
         401: "A token is asked for.",
