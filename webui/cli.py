@@ -275,7 +275,8 @@ def extensions(flags: argparse.Namespace) -> int:
 
 def _told(lines: Iterator[str]) -> int:
     logs.set_up(None, quiet=True)
-    print(*lines, sep="\n")
+    for line in lines:  # as they come: what was told before an error stays told
+        print(line)
     return 0
 
 
